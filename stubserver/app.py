@@ -1,0 +1,138 @@
+"""One request in, one answer out, one journal entry.
+
+No sockets here, and nothing is kept between two requests but the cassettes' positions and the journal.
+``prepare`` is what depends on the request alone, and may be kept for requests that come again; ``answer`` is what
+happens each time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Final
+
+from stubserver import dummy, replay
+from stubserver.cassettes.library import Library, Report
+from stubserver.cassettes.playlist import Played, Playlist
+from stubserver.dummy.errors import envelope
+from stubserver.dummy.settings import DummySettings
+from stubserver.errors import ProtocolError
+from stubserver.journal import Journal
+from stubserver.messages import Answer, Request, Response
+from stubserver.recorder import Fallbacks, Recorder, source_headers
+
+__all__ = ["App", "Prepared"]
+
+NAMED: Final = "/__cassette/"
+_LOOK_AGAIN_SECONDS: Final = 0.25
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A request with what follows from it alone.
+
+    ``key`` is its match key, ``accepted`` the encodings its client takes, ``cassette`` what stood behind
+    ``/__cassette/`` in its target. ``dummy`` is the dummy's answer once it was made: a pure function of the request.
+    """
+
+    request: Request
+    key: bytes
+    accepted: str
+    cassette: str = ""
+    dummy: Answer | None = None
+
+
+class App:
+    """Answers requests from the library, or by the fallback. Thread-safe."""
+
+    def __init__(
+        self,
+        library: Library,
+        *,
+        fallback: Fallbacks | str = Fallbacks.DUMMY,
+        settings: DummySettings | None = None,
+        error_status: int = 404,
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        self.library = library
+        self.journal = Journal()
+        self.fallback = Fallbacks(fallback)
+        self._settings = settings or DummySettings()
+        self._recorder = Recorder(library.rules, error_status)
+        self._on_report = on_report
+        self._looked = time.monotonic()
+        self._looking = Lock()
+
+    def prepare(self, request: Request) -> Prepared:
+        """Work out what follows from the request alone."""
+        cassette = ""
+        if request.target.startswith(NAMED):
+            cassette = request.target[len(NAMED) :]
+            # Until the cassette is known (files come and go), the key cannot be: see _named.
+            return Prepared(request, b"", replay.accepts(request.headers), cassette)
+        return Prepared(request, self.library.rules.key(request), replay.accepts(request.headers))
+
+    def answer(self, prepared: Prepared) -> Answer:
+        """Answer a request and write it down. Never raises for anything that a client or a cassette holds."""
+        request = prepared.request
+        answer = self._named(prepared) if prepared.cassette else self._answered(prepared, self.library.playlist)
+        self.journal.add(request, answer)
+        return answer
+
+    def _named(self, prepared: Prepared) -> Answer:
+        """Answer from one named cassette, which has its own positions."""
+        path, mark, query = prepared.cassette.partition("?")
+        found = self.library.named(path)
+        if found is None:
+            names = ", ".join(self.library.names[:10]) or "none"
+            text = f"no cassette of that name: {NAMED}{path[:200]} (served are: {names})"
+            return Answer(envelope(404, text, code="no_cassette", headers=source_headers("unmatched")), "unmatched")
+        playlist, rest = found
+        request = replace(prepared.request, target=rest + mark + query)
+        return self._answered(Prepared(request, self.library.rules.key(request), prepared.accepted), playlist)
+
+    def _answered(self, prepared: Prepared, playlist: Playlist) -> Answer:
+        if not playlist.recordings and self.fallback is Fallbacks.DUMMY:
+            return self._dummy(prepared)
+        request, key = prepared.request, prepared.key
+        decision = self._recorder.decide(playlist, key, request)
+        if not isinstance(decision, Played) and playlist is self.library.playlist and self.look_again():
+            playlist = self.library.playlist
+            decision = self._recorder.decide(playlist, key, request)
+        if isinstance(decision, Played):
+            return self._recorder.replayed(decision, request, prepared.accepted)
+        if self.fallback is Fallbacks.ERROR:
+            return self._recorder.unmatched(playlist, key, request, decision)
+        return self._dummy(prepared)
+
+    def _dummy(self, prepared: Prepared) -> Answer:
+        answer = prepared.dummy
+        if answer is None:
+            response = dummy.respond(prepared.request, self._settings)
+            headers = (*response.headers, *source_headers("dummy"))
+            answer = prepared.dummy = Answer(replace(response, headers=headers), "dummy")
+        return answer
+
+    def look_again(self) -> bool:
+        """Read the cassettes again if they changed on disk; looked at four times a second at most. True: they did."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_AGAIN_SECONDS or not self._looking.acquire(blocking=False):
+            return False
+        try:
+            self._looked = now
+            if not self.library.changed():
+                return False
+            report = self.library.reload()
+        finally:
+            self._looking.release()
+        if self._on_report is not None:
+            self._on_report(report)
+        return True
+
+    def refused(self, error: ProtocolError) -> Response:
+        """Write a request that could not be served as HTTP as an error of the API."""
+        headers = source_headers("unmatched")
+        kind = "server_error" if error.status >= 500 else "invalid_request_error"  # noqa: PLR2004  # HTTP's
+        return envelope(error.status, str(error), kind=kind, code=error.code, headers=headers)

@@ -1,0 +1,278 @@
+"""A request -> its match key.
+
+Two requests are the same when their keys are. A key is 24 bytes: 8 for the route (method, path, query and whatever
+else ``match_on`` names beside the body) and 16 for the canonical body. What may differ between two runs of the same
+program without meaning anything is left out before hashing: the order of JSON members, null members,
+``"stream": false``, ``1`` written as ``1.0``, the volatile fields, a multipart boundary.
+
+A *loose* key leaves out more (ids that a server made, the stream mode) and is looked at only when the exact one misses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+import orjson
+
+from stubserver.errors import UsageError
+from stubserver.messages import Request
+
+__all__ = [
+    "DEFAULT_MATCH_ON",
+    "MATCHERS",
+    "NOT_JSON",
+    "VOLATILE",
+    "Rules",
+    "asks_for_stream",
+    "json_value",
+    "normal_path",
+]
+
+MATCHERS: Final = ("method", "scheme", "host", "port", "path", "query", "body", "raw_body", "headers", "uri")
+DEFAULT_MATCH_ON: Final = ("method", "path", "query", "body")
+
+VOLATILE: Final = frozenset(
+    {
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "metadata",
+        "store",
+        "service_tier",
+        "request_id",
+    }
+)
+"""Top-level members that cannot change what an answer means; vLLM's request_id among them."""
+
+NOT_JSON: Final = object()
+"""What :func:`json_value` returns for a body that is no JSON object or array."""
+
+ROUTE_SIZE: Final = 8
+_BODY_SIZE: Final = 16
+
+# orjson reads integers beyond 64 bits as floats, which would make different numbers equal: those bodies go to json.
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{16}")
+# Only a body with one of these can hold a null member or a number with two spellings; all others skip the rewriting.
+_REWRITABLE: Final = re.compile(rb"null|[0-9]\.[0-9]|[0-9][eE]")
+_SERVER_ID: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)[A-Za-z0-9_|.-]+"')
+_LOOSE_HINT: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)|"stream|"encrypted_content"')
+_STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
+_PREFIX: Final = re.compile(r"(?:/v1(?=/|$)|/openai/v1(?=/|$)|/openai/deployments/[^/]+)+")
+_BOUNDARY: Final = re.compile(rb"--([^\r\n]{1,70})\r\n")
+
+
+def normal_path(path: str) -> str:
+    """Return *path* without ``/v1``, ``/openai/v1`` or Azure's ``/openai/deployments/<name>`` in front, decoded."""
+    found = _PREFIX.match(path)
+    rest = path[found.end() :] if found else path
+    return unquote(rest) or "/"
+
+
+def json_value(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    """Parse *body* as a JSON object or array; anything else, and JSON too deep to walk, is NOT_JSON.
+
+    Exact: integers of any size keep their value (orjson alone would round those beyond 64 bits).
+    """
+    if body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] not in (b"{", b"["):
+        return NOT_JSON
+    if not _LONG_NUMBER.search(body):
+        try:
+            return orjson.loads(body)
+        except ValueError:
+            pass  # lone surrogates and a byte order mark are refused by orjson alone
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return NOT_JSON
+
+
+def asks_for_stream(request: Request) -> bool:
+    """Tell whether the request's JSON body says ``"stream": true`` at its top level."""
+    if not _STREAM.search(request.body):
+        return False
+    value = json_value(request.body)
+    return isinstance(value, dict) and value.get("stream") is True
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What makes two requests the same: vcrpy's matcher names, and JSON fields to leave out of the body.
+
+    ``ignore`` adds to the volatile fields: a top-level member (``seed``) or a path to one
+    (``stream_options.include_obfuscation``, ``messages[].name``).
+    """
+
+    match_on: tuple[str, ...] = DEFAULT_MATCH_ON
+    ignore: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names that are no matchers."""
+        for name in self.match_on:
+            if name not in MATCHERS:
+                msg = f"{name!r} is no matcher: choose from {', '.join(MATCHERS)}"
+                raise UsageError(msg)
+        if not self.match_on:
+            msg = f"match_on is empty: choose from {', '.join(MATCHERS)}"
+            raise UsageError(msg)
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether the body takes part at all."""
+        return "body" in self.match_on or "raw_body" in self.match_on
+
+    def route(self, request: Request, *, normal: bool = False) -> str:
+        """Return everything that is compared beside the body; *normal*: with the path's prefix taken off."""
+        parts = [_COMPONENTS[name](request) for name in MATCHERS if name in self.match_on and name in _COMPONENTS]
+        if "path" in self.match_on:
+            parts.append(normal_path(request.path) if normal else request.path or "/")
+        return "\n".join(parts)
+
+    def value(self, request: Request) -> Any:  # noqa: ANN401  # any JSON value
+        """Return the request's JSON body as it is compared, or NOT_JSON."""
+        return self._reduced(json_value(request.body), request.body)
+
+    def body(self, request: Request) -> bytes:
+        """Return the canonical body: equal for two requests exactly when their bodies match."""
+        if "raw_body" in self.match_on:
+            return request.body
+        if "body" not in self.match_on:
+            return b""
+        value = self.value(request)
+        if value is not NOT_JSON:
+            with suppress(RecursionError):
+                return _dump(value)
+        return _one_boundary(request.body)
+
+    def key(self, request: Request) -> bytes:
+        """Return the match key: 8 bytes of the route, 16 of the canonical body."""
+        return route_key(self.route(request)) + _digest(self.body(request))
+
+    def loose_body_key(self, request: Request) -> bytes:
+        """Return the body's half of the loose key: server-made ids by order of appearance, no stream mode."""
+        if "body" not in self.match_on or not _LOOSE_HINT.search(request.body):
+            return _digest(self.body(request))
+        value = self.value(request)
+        if isinstance(value, dict):
+            with suppress(RecursionError):
+                value = {k: v for k, v in value.items() if k not in {"stream", "stream_options"}}
+                return _digest(_numbered_ids(_dump(_without_encrypted(value))))
+        return _digest(self.body(request))
+
+    def _reduced(self, value: Any, body: bytes) -> Any:  # noqa: ANN401  # any JSON value
+        if value is NOT_JSON:
+            return value
+        try:
+            if _REWRITABLE.search(body):
+                value = _plain(value)
+            if isinstance(value, dict):
+                value = {k: v for k, v in value.items() if k not in VOLATILE and not (k == "stream" and v is False)}
+            for path in self.ignore:
+                _drop(value, _steps(path))
+        except RecursionError:
+            return NOT_JSON
+        return value
+
+
+def route_key(route: str) -> bytes:
+    """Return the 8 bytes that stand for *route* in a key."""
+    return blake2b(route.encode("utf-8", "surrogatepass"), digest_size=ROUTE_SIZE).digest()
+
+
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=_BODY_SIZE).digest()
+
+
+def _query(request: Request) -> str:
+    if not request.query:
+        return ""
+    return repr(sorted(parse_qsl(request.query, keep_blank_values=True)))
+
+
+def _headers(request: Request) -> str:
+    return repr(sorted((name.lower(), value) for name, value in request.headers))
+
+
+_COMPONENTS: Final[dict[str, Callable[[Request], str]]] = {
+    "method": lambda request: request.method.upper(),
+    "scheme": lambda request: request.scheme,
+    "host": lambda request: request.host,
+    "port": lambda request: str(request.port),
+    "query": _query,
+    "headers": _headers,
+    "uri": lambda request: request.uri,
+}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Drop null members and write whole floats as integers, at every depth."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _steps(path: str) -> list[str]:
+    return [step for step in re.split(r"\.|(\[[0-9*]*\])", path.removeprefix("$.")) if step]
+
+
+def _drop(value: Any, steps: list[str]) -> None:  # noqa: ANN401  # any JSON value
+    """Remove what *steps* lead to, where it is there."""
+    step, rest = steps[0], steps[1:]
+    if step.startswith("["):
+        items = value if isinstance(value, list) else []
+        number = step[1:-1]
+        for item in items[int(number) : int(number) + 1] if number.isdigit() else items:
+            if rest:
+                _drop(item, rest)
+    elif isinstance(value, dict) and step in value:
+        if rest:
+            _drop(value[step], rest)
+        else:
+            del value[step]
+
+
+def _without_encrypted(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Drop ``encrypted_content``: the server's own state, new in every answer."""
+    if isinstance(value, dict):
+        return {k: _without_encrypted(v) for k, v in value.items() if k != "encrypted_content"}
+    if isinstance(value, list):
+        return [_without_encrypted(v) for v in value]
+    return value
+
+
+def _dump(value: Any) -> bytes:  # noqa: ANN401  # any JSON value
+    """Write JSON with sorted keys, compact; the same bytes whichever of the two writers can do it."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # lone surrogates, integers beyond 64 bits, more than 254 levels
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _numbered_ids(canonical: bytes) -> bytes:
+    """Replace server-made ids in canonical JSON by the order in which they first appear."""
+    seen: dict[bytes, bytes] = {}
+    return _SERVER_ID.sub(lambda found: seen.setdefault(found[0], b'"id#%d"' % len(seen)), canonical)
+
+
+def _one_boundary(body: bytes) -> bytes:
+    """Give a multipart body a boundary that does not change from run to run."""
+    found = _BOUNDARY.match(body)
+    if not found or not body.rstrip(b"\r\n").endswith(b"--%b--" % found[1]):
+        return body
+    return body.replace(b"--%b" % found[1], b"--boundary")

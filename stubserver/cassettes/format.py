@@ -1,0 +1,159 @@
+"""One recorded item, as plain data -> Interaction: vcrpy's format, and the dialects of it that are found in the wild.
+
+Read here: text, binary, mapping and null bodies; ``parsed_body`` (pydantic-ai); the older httpx form (``content``,
+``status_code``); headers as mappings of lists or of text, and as lists of pairs (tornado); a plain ``body`` text and
+``url`` (Datadog's test agent). Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from stubserver.messages import Headers, Interaction, Request, Response, header
+from stubserver.sse import is_event_stream
+
+__all__ = ["FormatError", "items_of", "read_interaction", "read_request", "read_response"]
+
+
+class FormatError(ValueError):
+    """What is wrong with an item."""
+
+
+def items_of(document: object) -> list[Any] | None:
+    """Return the recorded items of a whole document; None when it is no cassette. Raises FormatError."""
+    if isinstance(document, list) and document and _is_item(document[0]):
+        text = "written by a vcrpy before 1.0: convert it with 'python -m vcr.migration PATH'"
+        raise FormatError(text)
+    if not isinstance(document, dict):
+        return None
+    if "interactions" in document:
+        items = document["interactions"]
+        if items is not None and not isinstance(items, list):
+            raise FormatError("'interactions' is no list")
+        return items or []
+    if isinstance(document.get("requests"), list) and isinstance(document.get("responses"), list):
+        return _paired(document["requests"], document["responses"])
+    return [document] if _is_item(document) else None
+
+
+def _is_item(value: object) -> bool:
+    return isinstance(value, dict) and "request" in value and "response" in value
+
+
+def _paired(requests: list[Any], responses: list[Any]) -> list[Any]:
+    """Pair langchain's two lists."""
+    if len(requests) != len(responses):
+        text = f"{len(requests)} requests, but {len(responses)} responses"
+        raise FormatError(text)
+    return [{"request": a, "response": b} for a, b in zip(requests, responses, strict=True)]
+
+
+def is_http(item: object) -> bool:
+    """Tell whether *item* is an HTTP interaction; recordings of websockets and gRPC calls live in the same files."""
+    return isinstance(item, dict) and ("request" in item or "response" in item)
+
+
+def read_interaction(item: Any) -> Interaction:  # noqa: ANN401  # plain data from a file
+    """Read a whole item. Raises FormatError."""
+    return Interaction(read_request(item), read_response(item))
+
+
+def read_request(item: Any) -> Request:  # noqa: ANN401  # plain data from a file
+    """Read the request of *item*. Raises FormatError."""
+    data = _part(item, "request")
+    uri = data.get("uri", data.get("url"))
+    if not isinstance(uri, str):
+        raise FormatError("the request has no uri")
+    method = data.get("method", "GET")
+    body = _parsed_body(data) if "parsed_body" in data else _body(data.get("body"), "request")
+    return Request.from_uri(str(method).upper(), uri, _headers(data.get("headers")), body)
+
+
+def read_response(item: Any) -> Response:  # noqa: ANN401  # plain data from a file
+    """Read the response of *item*. Raises FormatError."""
+    data = _part(item, "response")
+    headers = _headers(data.get("headers"))
+    status, reason = _status(data)
+    return Response(
+        status=status,
+        headers=headers,
+        body=_response_body(data),
+        reason=reason,
+        events=is_event_stream(header(headers, "content-type")),
+    )
+
+
+def _part(item: Any, name: str) -> dict[str, Any]:  # noqa: ANN401  # plain data from a file
+    part: Any = item.get(name) if isinstance(item, dict) else None
+    if not isinstance(part, dict):
+        text = f"it has no {name}"
+        raise FormatError(text)
+    return part
+
+
+def _response_body(data: dict[str, Any]) -> bytes:
+    if "parsed_body" in data:
+        return _parsed_body(data)
+    if "content" in data and "body" not in data:
+        return _body(data["content"], "response")
+    body = data.get("body")
+    if isinstance(body, dict):
+        if "base64_string" in body:
+            return base64.b64decode(str(body["base64_string"]))
+        body = body.get("string", b"")
+    return _body(body, "response")
+
+
+def _parsed_body(data: dict[str, Any]) -> bytes:
+    return json.dumps(data["parsed_body"], default=str).encode()
+
+
+def _body(value: object, where: str) -> bytes:
+    if value is None:
+        return b""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, (dict, list, int, float)):
+        return json.dumps(value, default=str).encode()
+    text = f"the {where}'s body is neither text nor data"
+    raise FormatError(text)
+
+
+def _status(data: dict[str, Any]) -> tuple[int, str]:
+    status = data.get("status", data.get("status_code"))
+    reason: object = ""
+    if isinstance(status, dict):
+        status, reason = status.get("code"), status.get("message")
+    if isinstance(status, str) and status.isdigit():
+        status = int(status)
+    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 999:  # noqa: PLR2004  # HTTP's
+        raise FormatError("the response has no status code")
+    return status, reason if isinstance(reason, str) else ""
+
+
+def _headers(data: object) -> Headers:
+    if not data:
+        return ()
+    if isinstance(data, dict):
+        pairs = list(data.items())
+    elif isinstance(data, list):
+        pairs = [(pair[0], pair[1]) for pair in data if isinstance(pair, (list, tuple)) and len(pair) == 2]  # noqa: PLR2004
+        if len(pairs) != len(data):
+            raise FormatError("its headers are a list, but not of pairs")
+    else:
+        raise FormatError("its headers are neither a mapping nor a list")
+    return tuple((_text(name), _text(value)) for name, values in pairs for value in _several(values))
+
+
+def _several(values: object) -> list[Any]:
+    return values if isinstance(values, list) else [values]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,47 @@
+"""The text of one item -> Interaction: by the layout when it has it, else by the YAML parser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stubserver.cassettes import format as dialect
+from stubserver.cassettes import layout
+from stubserver.cassettes.scalars import UnreadableError
+from stubserver.messages import Interaction, Request
+
+__all__ = ["read_item", "read_item_request"]
+
+
+def read_item_request(raw: bytes, line: int = 0) -> Request | None:
+    """Read the request of one item, None when it is no HTTP; an item outside the layout is checked as a whole.
+
+    *line* is where the item begins in its file, for the messages. Raises ValueError.
+    """
+    found = layout.match(raw)
+    if found is not None:
+        try:
+            return dialect.read_request({"request": found.request()})
+        except UnreadableError:
+            pass
+    item = _parsed(raw, line)
+    return dialect.read_interaction(item).request if dialect.is_http(item) else None
+
+
+def read_item(raw: bytes) -> Interaction:
+    """Read one item whole. Raises ValueError."""
+    found = layout.match(raw)
+    if found is not None:
+        try:
+            return dialect.read_interaction({"request": found.request(), "response": found.response()})
+        except UnreadableError:
+            pass
+    return dialect.read_interaction(_parsed(raw, 0))
+
+
+def _parsed(raw: bytes, line: int) -> Any:  # noqa: ANN401  # plain data from a file
+    from stubserver.cassettes import safe_yaml  # noqa: PLC0415  # importing yaml takes as long as starting
+
+    items = safe_yaml.load(raw, line)
+    if not isinstance(items, list) or len(items) != 1:
+        raise dialect.FormatError("not one list item")
+    return items[0]

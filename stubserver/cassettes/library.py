@@ -1,0 +1,201 @@
+"""Many cassettes as one: the files below some paths, read once, watched, and read again when they change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from stubserver.canonical import Rules
+from stubserver.cassettes.playlist import OnExhausted, Playlist
+from stubserver.cassettes.recordings import CassetteFile, Recording, Stamp, stamp_of
+from stubserver.errors import CassetteError, NotACassetteError, UsageError
+
+__all__ = ["ENDINGS", "Library", "Report", "name_of"]
+
+ENDINGS: Final = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
+
+_KEPT_BYTES: Final = 128 * 1024 * 1024
+"""So much text of cassettes is kept in memory; what is beyond is read from the disk when it is played."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a (re)load found: ``errors`` are damaged files and items, ``warnings`` what was passed over."""
+
+    errors: list[CassetteError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Library:
+    """The cassettes below *paths*, files or folders."""
+
+    def __init__(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        rules: Rules | None = None,
+        *,
+        on_exhausted: OnExhausted | str = OnExhausted.LAST,
+        drift: bool = False,
+    ) -> None:
+        self.rules = rules or Rules()
+        self._policy = OnExhausted(on_exhausted)
+        self._drift = drift
+        self._paths = [Path(path) for path in paths]
+        for path in self._paths:
+            if not path.exists():
+                msg = f"{path}: no such file or folder; give a cassette (.yaml, .yml, .json, each also .gz) or a folder"
+                raise UsageError(msg)
+        self._files: dict[Path, CassetteFile] = {}
+        self._failed: dict[Path, Stamp] = {}
+        self._named: dict[str, Playlist] = {}
+        self._lock = Lock()
+        self._reloading = Lock()
+        self._all = self._playlist(())
+        self.report = self._load()
+
+    def _playlist(self, recordings: Iterable[Recording]) -> Playlist:
+        return Playlist(recordings, self.rules, self._policy, drift=self._drift)
+
+    @property
+    def watched(self) -> bool:
+        """Whether there are files that may change."""
+        return bool(self._paths)
+
+    @property
+    def files(self) -> list[CassetteFile]:
+        """The cassettes that are served, in order."""
+        return [self._files[path] for path in sorted(self._files)]
+
+    @property
+    def playlist(self) -> Playlist:
+        """All recordings of all cassettes."""
+        return self._all
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the cassettes, as ``/__cassette/<name>/`` takes them."""
+        return [file.name for file in self.files]
+
+    def named(self, target: str) -> tuple[Playlist, str] | None:
+        """Find the cassette whose name begins *target* (``name/v1/...``): its own playlist, and the rest of it."""
+        files = {file.name: file for file in reversed(self.files)}
+        parts = target.split("/")
+        for length in range(len(parts), 0, -1):
+            name = "/".join(parts[:length])
+            if name in files:
+                with self._lock:
+                    playlist = self._named.get(name)
+                    if playlist is None:
+                        playlist = self._named[name] = self._playlist(files[name].recordings)
+                return playlist, "/" + "/".join(parts[length:])
+        return None
+
+    def reset(self) -> None:
+        """Forget what was played, everywhere."""
+        self._all.reset()
+        for playlist in list(self._named.values()):
+            playlist.reset()
+
+    def changed(self) -> bool:
+        """Tell whether a file was added, taken away or changed since it was read."""
+        found = dict(self._found())
+        known = {**{path: file.stamp for path, file in self._files.items()}, **self._failed}
+        return found.keys() != known.keys() or any(_stamp(path) not in {known[path], None} for path in found)
+
+    def reload(self) -> Report:
+        """Read again what changed; a file that is now damaged keeps being served as it was."""
+        with self._reloading:
+            return self._load()
+
+    def _found(self) -> Iterator[tuple[Path, Path]]:
+        """Yield each cassette file with the folder it was found in."""
+        seen = set()
+        for path in self._paths:
+            files = _below(path) if path.is_dir() else [path]
+            for file in files:
+                if file not in seen:
+                    seen.add(file)
+                    yield file, path if path.is_dir() else path.parent
+
+    def _load(self) -> Report:
+        report = Report()
+        old, kept = self._files, 0
+        files: dict[Path, CassetteFile] = {}
+        failed: dict[Path, Stamp] = {}
+        for path, root in self._found():
+            stamp = _stamp(path)
+            file = old.get(path)
+            if stamp is not None and (file is None or file.stamp != stamp):
+                file = self._read(path, root, _KEPT_BYTES - kept, report, file)
+                if file is None:
+                    failed[path] = stamp
+                elif file is old.get(path):
+                    file.stamp = stamp  # damaged now: served as it was, and not reported again
+            if file is not None:
+                files[path] = file
+                kept += len(file.text or b"")
+        self._failed = failed
+        if files != old:
+            self._files = files
+            self._renew()
+        return report
+
+    def _read(
+        self, path: Path, root: Path, room: int, report: Report, before: CassetteFile | None
+    ) -> CassetteFile | None:
+        """Read a file that is new or changed; when it is damaged, go on with what was read of it *before*."""
+        if path in self._failed and self._failed[path] == _stamp(path):
+            return None
+        label = os.path.relpath(path, root.parent) if root in self._paths else str(path)
+        name = name_of(path.relative_to(root).as_posix())
+        from stubserver.cassettes.reader import read_file  # noqa: PLC0415  # start-up: not needed without cassettes
+
+        try:
+            file = read_file(path, label, name, self.rules, keep_below=max(0, room))
+        except NotACassetteError as error:
+            report.warnings.append(f"{error.path}: not a cassette, skipped: {error.cause}")
+            return before
+        except CassetteError as error:
+            report.errors.append(error)
+            return before
+        report.errors += file.problems
+        if file.problems and before is not None:
+            return before
+        if file.skipped:
+            report.warnings.append(f"{label}: {file.skipped} items are no HTTP interactions, skipped")
+        return file
+
+    def _renew(self) -> None:
+        self._all = self._all.renewed(r for file in self.files for r in file.recordings)
+        by_name = {file.name: file for file in reversed(self.files)}
+        with self._lock:
+            named = {
+                name: old.renewed(by_name[name].recordings) for name, old in self._named.items() if name in by_name
+            }
+            self._named = named
+
+
+def name_of(relative: str) -> str:
+    """Return the name of a cassette: its path without the ending."""
+    name = relative.removesuffix(".gz")
+    return name[: name.rindex(".")] if name.endswith((".yaml", ".yml", ".json")) else name
+
+
+def _below(folder: Path) -> list[Path]:
+    """List the files below *folder* that may be cassettes; hidden folders are left out."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(root, name) for name in names if name.endswith(ENDINGS) and not name.startswith(".")]
+    return sorted(found)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        return stamp_of(path)
+    except OSError:
+        return None

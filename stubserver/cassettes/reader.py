@@ -1,0 +1,213 @@
+"""A cassette file -> recordings: split at the items, the requests read, the responses left for later.
+
+A file in vcrpy's own layout is cut at the ``- `` in column 0, and of each item only the request is decoded up front.
+Whatever is not in that layout is parsed as YAML, item by item or as a whole. Files are only ever read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from stubserver.canonical import Rules, asks_for_stream
+from stubserver.cassettes import format as dialect
+from stubserver.cassettes.items import read_item_request
+from stubserver.cassettes.recordings import CassetteFile, Recording, stamp_of
+from stubserver.errors import CassetteError, NotACassetteError
+from stubserver.messages import Interaction, Request
+
+__all__ = ["read_file"]
+
+_LARGEST: Final = 4 * 1024**3
+_LARGEST_WHOLE: Final = 256 * 1024**2
+_LARGEST_UNPACKED: Final = 1024**3
+_START: Final = re.compile(rb"^interactions:[ \t]*\r?\n(?=- )", re.MULTILINE)
+_ANY_START: Final = re.compile(rb"^(?:interactions|requests?|responses?)[ \t]*:|^- request:|^[ \t]*[{\[]", re.MULTILINE)
+_ROOT_KEY: Final = re.compile(rb"\n(?=[^\s#-])")
+
+
+def read_file(path: Path, label: str, name: str, rules: Rules, *, keep_below: int = 0) -> CassetteFile:
+    """Read the requests of a cassette; its text is kept in memory when it is at most *keep_below* bytes long.
+
+    Raises CassetteError for a file that is damaged as a whole, NotACassetteError for one that holds something else;
+    single damaged items are listed in ``problems``.
+    """
+    try:
+        stamp = stamp_of(path)
+        if stamp[0] > _LARGEST:
+            raise CassetteError(label, f"larger than {_LARGEST >> 30} GB")
+        text = path.read_bytes()
+    except OSError as error:
+        raise CassetteError(label, error.strerror or str(error)) from error
+    packed = text.startswith(b"\x1f\x8b")
+    if packed:
+        text = _unpacked(text, label)
+    if not text.strip():
+        raise NotACassetteError(label, "the file is empty")
+    file = CassetteFile(path, label, name, stamp)
+    _Reading(file, text, rules, kept=packed or len(text) <= keep_below).run()
+    return file
+
+
+def _unpacked(text: bytes, label: str) -> bytes:
+    """Inflate, bounded."""
+    inflater = zlib.decompressobj(wbits=gzip_bits())
+    try:
+        plain = inflater.decompress(text, _LARGEST_UNPACKED)
+    except zlib.error as error:
+        raise CassetteError(label, f"not a whole gzip file: {error}") from error
+    if inflater.unconsumed_tail:
+        raise CassetteError(label, f"unpacks to more than {_LARGEST_UNPACKED >> 20} MB")
+    if not inflater.eof:
+        raise CassetteError(label, "not a whole gzip file: its end is missing")
+    return plain
+
+
+def gzip_bits() -> int:
+    """Return zlib's name for the gzip container."""
+    return zlib.MAX_WBITS | 16
+
+
+class _Reading:
+    """The reading of one file."""
+
+    def __init__(self, file: CassetteFile, text: bytes, rules: Rules, *, kept: bool) -> None:
+        self._file = file
+        self._text = text
+        self._rules = rules
+        self._lines = self._counted = 0
+        if kept:
+            file.text = text
+
+    def run(self) -> None:
+        text = self._text
+        if text.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"{":
+            self._read_whole(self._json())
+            return
+        start = _START.search(text)
+        if start and self._read_parts(start.end()):
+            return
+        if not _ANY_START.search(text):
+            raise NotACassetteError(self._file.label, "no recorded interactions in it")
+        self._file.recordings.clear()
+        self._file.problems.clear()
+        self._read_whole(self._yaml())
+
+    def _json(self) -> Any:  # noqa: ANN401  # any JSON value
+        self._bound_whole()
+        try:
+            return orjson.loads(self._text)
+        except ValueError:
+            pass  # flow YAML, constants and surrogates are not orjson's
+        try:
+            return json.loads(self._text)
+        except (ValueError, RecursionError) as error:
+            cause = str(error) or "nested too deep"
+        if not re.search(rb'"(?:interactions|request)"', self._text):
+            raise NotACassetteError(self._file.label, f"not JSON: {cause}")
+        if self._file.path.name.removesuffix(".gz").endswith(".json"):
+            raise CassetteError(self._file.label, f"not JSON: {cause}")
+        return self._yaml()
+
+    def _yaml(self) -> Any:  # noqa: ANN401  # any YAML value
+        self._bound_whole()
+        from stubserver.cassettes import safe_yaml  # noqa: PLC0415  # importing yaml takes as long as starting
+
+        try:
+            return safe_yaml.load(self._text)
+        except safe_yaml.YamlError as error:
+            raise CassetteError(self._file.label, str(error)) from error
+
+    def _bound_whole(self) -> None:
+        if len(self._text) > _LARGEST_WHOLE:
+            limit = _LARGEST_WHOLE >> 20
+            raise CassetteError(self._file.label, f"larger than {limit} MB and not in the layout vcrpy writes")
+
+    def _read_whole(self, document: object) -> None:
+        """Take the items of a parsed document; they stay in memory."""
+        label = self._file.label
+        try:
+            items = dialect.items_of(document)
+        except dialect.FormatError as error:
+            raise CassetteError(label, str(error)) from error
+        if items is None:
+            raise NotACassetteError(label, "no recorded interactions in it")
+        self._file.text = None
+        for number, item in enumerate(items, 1):
+            if not dialect.is_http(item):
+                self._file.skipped += 1
+                continue
+            try:
+                kept = dialect.read_interaction(item)
+            except dialect.FormatError as error:
+                self._file.problems.append(CassetteError(label, str(error), number))
+            else:
+                self._add(kept.request, number, kept=kept)
+
+    def _read_parts(self, start: int) -> bool:
+        """Take the file item by item; False when it cannot be cut that way."""
+        end = self._end_of_items(start)
+        number = 0
+        for number, (offset, length) in enumerate(_cut(self._text, start, end), 1):
+            raw = self._text[offset : offset + length]
+            try:
+                request = read_item_request(raw, self._line_of(offset))
+            except ValueError as error:
+                self._file.problems.append(CassetteError(self._file.label, str(error), number))
+                continue
+            if request is None:
+                self._file.skipped += 1
+            else:
+                self._add(request, number, offset, raw)
+        # When nothing at all can be read, the cut is likelier to be wrong than every item.
+        return bool(number) and len(self._file.problems) < number
+
+    def _line_of(self, offset: int) -> int:
+        """Count the lines before *offset*, going on from the last one asked for."""
+        self._lines += self._text.count(b"\n", self._counted, offset)
+        self._counted = offset
+        return self._lines
+
+    def _end_of_items(self, start: int) -> int:
+        """Return where the list of items ends: at the next key in column 0, or at the end."""
+        text = self._text
+        position = text.rfind(b"\n- ", start)
+        found = _ROOT_KEY.search(text, max(position, start))
+        return found.end() if found else len(text)
+
+    def _add(
+        self, request: Request, number: int, offset: int = 0, raw: bytes = b"", kept: Interaction | None = None
+    ) -> None:
+        rules = self._rules
+        key = rules.key(request)
+        loose = key[:8] + rules.loose_body_key(request)
+        recording = Recording(
+            file=self._file,
+            number=number,
+            offset=offset,
+            length=len(raw),
+            check=zlib.crc32(raw),
+            key=key,
+            loose=key if loose == key else loose,
+            stream=asks_for_stream(request),
+            size=len(request.body),
+            method=request.method,
+            kept=kept,
+        )
+        self._file.recordings.append(recording)
+
+
+def _cut(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of each item between *start* and *end*."""
+    position = start
+    while position < end:
+        following = text.find(b"\n- ", position, end)
+        stop = end if following < 0 else following + 1
+        yield position, stop - position
+        position = stop

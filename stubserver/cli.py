@@ -1,0 +1,232 @@
+"""The command line. The only door to click and rich."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from stubserver import __version__
+from stubserver.canonical import DEFAULT_MATCH_ON
+from stubserver.errors import StubserverError
+
+__all__ = ["main"]
+
+_PATHS: Final = click.Path(path_type=Path)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+_EXAMPLES: Final = """
+\b
+Examples:
+  stubserver serve                              answer everything with the dummy
+  stubserver serve cassettes/                   recorded answers first, then the dummy
+  stubserver serve chat.yaml --fallback error   recorded answers only: a miss is an error
+  stubserver show cassettes/                    what is in the cassettes
+  stubserver check cassettes/                   what is damaged, unsafe or secret in them
+
+Then point a client at it: OPENAI_BASE_URL=http://127.0.0.1:8080/v1
+"""
+
+
+class _Commands(click.Group):
+    """Turns our errors into one line and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's
+        try:
+            return super().invoke(ctx)
+        except StubserverError as error:
+            raise click.UsageError(str(error)) from error
+
+
+@click.group(cls=_Commands, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="stubserver")
+def main() -> None:
+    """Stand in for an OpenAI-style model API: replay recorded answers, and make up the rest."""
+
+
+@main.command(epilog=_EXAMPLES)
+@click.argument("paths", nargs=-1, type=_PATHS, metavar="[PATH]...")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option(
+    "--fallback",
+    type=click.Choice(["dummy", "error", "forward"]),
+    default="dummy",
+    show_default=True,
+    help="What answers a request that has no recording.",
+)
+@click.option(
+    "--record-mode",
+    type=click.Choice(["none", "once", "new_episodes", "all"]),
+    default="none",
+    show_default=True,
+    help="vcrpy's record modes; this version replays only.",
+)
+@click.option("--upstream", metavar="URL", help="The API to record from; this version replays only.")
+@click.option(
+    "--match-on",
+    default=",".join(DEFAULT_MATCH_ON),
+    show_default=True,
+    metavar="A,B,C",
+    help="vcrpy's matcher names. 'method,path,query' plays in recorded order, as vcrpy does by default.",
+)
+@click.option("--ignore", multiple=True, metavar="FIELD", help="JSON field to leave out of the match; repeatable.")
+@click.option(
+    "--drift",
+    type=click.Choice(["refuse", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="allow: a request that matches nothing gets the next unplayed recording of its path.",
+)
+@click.option(
+    "--on-exhausted",
+    type=click.Choice(["last", "cycle", "error"]),
+    default="last",
+    show_default=True,
+    help="What is played when every recording of a request was.",
+)
+@click.option("--error-status", default=404, show_default=True, help="Status of --fallback error.")
+@click.option("--dummy-text", metavar="TEXT", help="What the dummy says.")
+@click.option("--model", "models", multiple=True, metavar="ID", help="Model that the dummy lists; repeatable.")
+@click.option("--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest request body (64 MB).")
+@click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="For a request to arrive (10).")
+@click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Open at the same time (16384).")
+def serve(paths: tuple[Path, ...], record_mode: str, upstream: str | None, **options: Any) -> None:  # noqa: ANN401
+    """Serve the cassettes at PATH: files, or folders searched for .yaml, .yml and .json (each also .gz).
+
+    Without PATH every answer is the dummy's.
+    """
+    from stubserver.stub import StubServer  # noqa: PLC0415  # --help and --version need none of it
+
+    _refuse_recording(record_mode, upstream, options["fallback"])
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    _raise_descriptor_limit(given.get("max_connections", 16_384))
+    # Blocked before any thread starts, so that every signal waits for sigwait in this one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    stub = StubServer(paths, on_report=_print_report, **given)
+    _print_report(stub.report)
+    with stub:
+        _greet(stub, paths)
+        signal.sigwait(_SIGNALS)
+        # A second signal ends the process at once.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _refuse_recording(record_mode: str, upstream: str | None, fallback: str) -> None:
+    if record_mode != "none" or upstream or fallback == "forward":
+        text = (
+            "this version replays only: --record-mode, --upstream and --fallback forward cannot be used yet. "
+            "Record with vcrpy (see tools/record_examples.py) and serve the cassette."
+        )
+        raise click.UsageError(text)
+
+
+def _greet(stub: Any, paths: tuple[Path, ...]) -> None:  # noqa: ANN401  # StubServer, imported late
+    files, recordings = len(stub.library.files), len(stub.library.playlist.recordings)
+    serving = f"serving {_count(recordings, 'interaction')} from {_count(files, 'cassette')}"
+    _say(f"stubserver listening on {stub.url}")
+    _say(serving if paths else "serving no cassettes: every answer is the dummy's")
+    _say("Application startup complete")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _say(line: str) -> None:
+    with suppress(BrokenPipeError):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+def _print_report(report: Any) -> None:  # noqa: ANN401  # Report, imported late
+    for line in report.warnings:
+        click.echo(f"warning: {_plain(line)}", err=True)
+    for error in report.errors:
+        click.echo(f"error: {_plain(str(error))}", err=True)
+
+
+def _plain(line: str) -> str:
+    """Keep control characters out of the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    """Ask for as many file descriptors as the connections need."""
+    import resource  # noqa: PLC0415  # not on every system
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + 128
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=_PATHS, required=True, metavar="PATH...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
+@click.option("--match-on", default=",".join(DEFAULT_MATCH_ON), metavar="A,B,C", help="For the column of repeats.")
+@click.option("--ignore", multiple=True, metavar="FIELD", help="JSON field to leave out of the match; repeatable.")
+def show(paths: tuple[Path, ...], match_on: str, ignore: tuple[str, ...], *, as_json: bool) -> None:
+    """Show what is in the cassettes: one line for each interaction."""
+    from stubserver.canonical import Rules  # noqa: PLC0415  # --help needs none of it
+    from stubserver.cassettes.library import Library  # noqa: PLC0415
+    from stubserver.listing import rows  # noqa: PLC0415
+
+    library = Library(paths, Rules(tuple(match_on.split(",")), ignore))
+    _print_report(library.report)
+    listed = rows(library)
+    if as_json:
+        click.echo(json.dumps(listed, indent=2))
+    else:
+        _print_table(listed)
+
+
+def _print_table(listed: list[dict[str, Any]]) -> None:
+    from rich.console import Console  # noqa: PLC0415  # importing rich takes as long as starting the server
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("file", "#", "method", "path", "status", "model", "stream", "size", "repeats"):
+        table.add_column(name, justify="right" if name in {"#", "size", "repeats"} else "left", overflow="fold")
+    for row in listed:
+        cells = [row[name] for name in ("file", "number", "method", "path", "status", "model")]
+        cells += ["yes" if row["stream"] else "", row["size"], row["repeats"]]
+        table.add_row(*(Text(_plain("" if cell is None else str(cell))) for cell in cells))
+    console.print(table)
+    console.print(_count(len(listed), "interaction"))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=_PATHS, required=True, metavar="PATH...")
+def check(paths: tuple[Path, ...]) -> None:
+    """Load every cassette whole; name what is damaged, unsafe, no cassette, or looks like a secret.
+
+    The exit status is 1 if anything was named. A secret itself is never printed.
+    """
+    from stubserver.cassettes.library import Library  # noqa: PLC0415  # --help needs none of it
+    from stubserver.listing import problems  # noqa: PLC0415
+
+    library = Library(paths)
+    found = problems(library)
+    for line in found:
+        click.echo(_plain(line))
+    count = _count(len(library.playlist.recordings), "interaction")
+    if found:
+        _end(f"{_count(len(found), 'problem')} in {_count(len(library.files), 'cassette')}, {count}")
+    click.echo(f"no problems in {_count(len(library.files), 'cassette')}, {count}")
+
+
+def _end(line: str) -> NoReturn:
+    click.echo(line)
+    sys.exit(1)

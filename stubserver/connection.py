@@ -1,0 +1,240 @@
+"""One client's connection: bytes in, answers out, and how long either may take.
+
+All decisions about HTTP are ``wire``'s, all decisions about the answer the app's.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from stubserver import wire
+from stubserver.app import App, Prepared
+from stubserver.errors import ProtocolError
+from stubserver.wire import Limits, RequestParser, State
+
+__all__ = ["Connection", "Known", "Owner", "ServerSettings"]
+
+_RECEIVE: Final = 65_536
+_KNOWN_BYTES: Final = 64 * 1024 * 1024
+_KNOWN_LONGEST: Final = 16 * 1024
+_UPLOAD_SPEED: Final = 1_000_000  # bytes a second that a body may take at least
+_LINGER_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Limits of one server; times in seconds.
+
+    ``timeout`` is what a request's head may take in all, and its body beside its size at 1 MB/s; ``idle`` how long a
+    connection may wait for its next request; ``connections`` how many may be open, more are answered with 503.
+    """
+
+    timeout: float = 10.0
+    idle: float = 75.0
+    connections: int = 16_384
+    limits: Limits = field(default_factory=Limits)
+
+
+class Owner(Protocol):
+    """What a connection knows of its server."""
+
+    app: App
+    settings: ServerSettings
+    known: Known
+    stopping: bool
+
+
+class Known:
+    """Requests by the bytes they arrived as: a request seen before is not parsed or hashed again.
+
+    Bounded by bytes; the oldest leave first.
+    """
+
+    def __init__(self) -> None:
+        self._by_bytes: dict[bytes, tuple[Prepared, int]] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self.get = self._by_bytes.get
+
+    def add(self, raw: bytes, prepared: Prepared, flags: int) -> None:
+        """Remember that *raw* is one whole request."""
+        if len(raw) > _KNOWN_LONGEST:
+            return
+        with self._lock:
+            if raw not in self._by_bytes:
+                self._by_bytes[raw] = (prepared, flags)
+                self._bytes += 2 * len(raw) + 1024
+                while self._bytes > _KNOWN_BYTES:
+                    oldest = next(iter(self._by_bytes))
+                    del self._by_bytes[oldest]
+                    self._bytes -= 2 * len(oldest) + 1024
+
+
+class Connection:
+    """One client's connection, served by one thread until it ends."""
+
+    def __init__(self, server: Owner, sock: socket.socket) -> None:
+        self._server = server
+        self._app = server.app
+        self._sock = sock
+        self._settings = server.settings
+        self._parser = RequestParser(server.settings.limits)
+        self._waiting = 0.0
+        self._deadline = 0.0
+        self.busy = False
+
+    def serve(self) -> None:
+        """Answer requests until one side ends the connection."""
+        try:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._wait_at_most(self._settings.idle)
+            self._set_timeout(socket.SO_SNDTIMEO, max(self._settings.timeout, 1.0))
+            self._converse()
+        except ProtocolError as error:
+            self._refuse(error)
+        except OSError:
+            pass  # the client left, or the server is stopping
+        finally:
+            self.close()
+
+    def _converse(self) -> None:
+        known, receive = self._server.known, self._sock.recv
+        idle = True
+        while True:
+            try:
+                data = receive(_RECEIVE)
+            except BlockingIOError:
+                self._check_deadline()
+                continue
+            if not data:
+                return
+            entry = known.get(data) if idle else None
+            if entry is not None:
+                if not self._answer(*entry):
+                    return
+                continue
+            if not self._take(data, whole=idle):
+                return
+            idle = self._parser.state is State.IDLE
+            self._arm(idle=idle)
+
+    def _take(self, data: bytes, *, whole: bool) -> bool:
+        """Feed the parser and answer what is complete; False when the connection is to end."""
+        parser = self._parser
+        parser.receive(data)
+        first = True
+        while True:
+            parsed = parser.next_request()
+            if parsed is None:
+                break
+            prepared = self._app.prepare(parsed.request)
+            if first and whole and parser.state is State.IDLE:
+                self._server.known.add(data, prepared, parsed.flags)
+            first = False
+            self._deadline = 0.0
+            if not self._answer(prepared, parsed.flags):
+                return False
+        if parser.wants_continue:
+            self._send(wire.CONTINUE)
+            parser.continued()
+        return True
+
+    def _answer(self, prepared: Prepared, flags: int) -> bool:
+        """Send the answer; False when the connection ends with it."""
+        self.busy = True
+        try:
+            answer = self._app.answer(prepared)
+            if self._server.stopping:
+                flags |= wire.CLOSE
+            pieces = answer.rendered.get(flags)
+            if pieces is None:
+                pieces = answer.rendered[flags] = wire.render(answer.response, flags)
+            for piece in pieces:
+                self._send(piece)
+        finally:
+            self.busy = False
+        if flags & wire.CLOSE or (flags & wire.HTTP10 and answer.response.events):
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+            return False
+        return not self._server.stopping
+
+    def _send(self, piece: bytes) -> None:
+        """Send all of *piece*; a client that does not read is given the time a body of that size may take."""
+        sent = self._sock.send(piece)
+        if sent == len(piece):
+            return
+        until = time.monotonic() + self._settings.timeout + len(piece) / _UPLOAD_SPEED
+        rest = memoryview(piece)[sent:]
+        while rest:
+            if time.monotonic() > until:
+                raise TimeoutError
+            rest = rest[self._sock.send(rest) :]
+
+    def _arm(self, *, idle: bool) -> None:
+        """Set how long the next bytes may take: idle time between requests, a deadline in all within one."""
+        if idle:
+            self._deadline = 0.0
+            self._wait_at_most(self._settings.idle)
+            return
+        now = time.monotonic()
+        if not self._deadline:
+            self._deadline = now + self._settings.timeout
+        until = self._deadline + self._parser.body_size / _UPLOAD_SPEED
+        if now >= until:
+            self._check_deadline()
+        self._wait_at_most(until - now)
+
+    def _check_deadline(self) -> None:
+        """Nothing came in time: within a request that is a 408, between two it is the quiet end."""
+        if self._parser.state is State.IDLE:
+            raise ConnectionResetError
+        part = "head" if self._parser.state is State.HEAD else "body"
+        message = f"The request's {part} did not arrive in time (see --timeout)."
+        raise ProtocolError(408, message, "request_timeout")
+
+    def _wait_at_most(self, seconds: float) -> None:
+        if seconds != self._waiting:
+            self._waiting = seconds
+            self._set_timeout(socket.SO_RCVTIMEO, seconds)
+
+    def _set_timeout(self, option: int, seconds: float) -> None:
+        # A timeout of the kernel's costs nothing for each call; Python's own would poll before every receive.
+        whole = int(seconds)
+        self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, int((seconds - whole) * 1e6) or 1))
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer a request that cannot be served, and let the client read that answer before the close."""
+        with suppress(OSError):
+            response = self._app.refused(error)
+            for piece in wire.render(response, wire.CLOSE):
+                self._send(piece)
+            self._linger()
+
+    def _linger(self) -> None:
+        """Read and drop what is still coming: closing with unread bytes would reset the connection."""
+        self._sock.shutdown(socket.SHUT_WR)
+        self._wait_at_most(_LINGER_SECONDS)
+        until, left = time.monotonic() + _LINGER_SECONDS, self._settings.limits.body
+        while left > 0 and time.monotonic() < until and not self._server.stopping:
+            data = self._sock.recv(_RECEIVE)
+            if not data:
+                return
+            left -= len(data)
+
+    def close(self) -> None:
+        """Let go of the socket; the other side hears of it unless another process holds it too."""
+        with suppress(OSError):
+            self._sock.close()
+
+    def interrupt(self, *, busy_too: bool) -> None:
+        """End the connection from another thread: at once when it waits for a request, later when it answers one."""
+        if busy_too or not self.busy:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)

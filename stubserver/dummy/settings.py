@@ -1,0 +1,24 @@
+"""What shapes the dummy's answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["DEFAULT_TEXT", "DummySettings"]
+
+DEFAULT_TEXT: Final = (
+    "This is dummy text content for debugging purposes. Page contains sample text to simulate OCR output."
+)
+
+CREATED: Final = 1_700_000_000
+"""The ``created`` time of every dummy answer, in seconds: the same request gives the same bytes, so no clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class DummySettings:
+    """``text`` is the answer, ``tokens`` the completion tokens reported for it, ``models`` the ids that are listed."""
+
+    text: str = DEFAULT_TEXT
+    tokens: int = 100
+    models: tuple[str, ...] = ("dummy-model",)

@@ -1,0 +1,114 @@
+"""The values that travel between the parts. Bodies are always bytes; nothing here knows a socket or a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+__all__ = ["Answer", "Headers", "Interaction", "Request", "Response", "header", "without_headers"]
+
+Headers = tuple[tuple[str, str], ...]
+"""Header fields in order, names as they were sent."""
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """Return the first value of the field *name* (any case), or None."""
+    wanted = name.lower()
+    for key, value in headers:
+        if key.lower() == wanted:
+            return value
+    return None
+
+
+def without_headers(headers: Headers, names: frozenset[str]) -> Headers:
+    """Return *headers* without the fields in *names* (lower case)."""
+    return tuple(pair for pair in headers if pair[0].lower() not in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, whole. ``target`` is the path with its query, exactly as sent or recorded."""
+
+    method: str
+    target: str
+    headers: Headers = ()
+    body: bytes = b""
+    scheme: str = "http"
+    authority: str = ""
+
+    @classmethod
+    def from_uri(cls, method: str, uri: str, headers: Headers = (), body: bytes = b"") -> Request:
+        """Build a request from an absolute URI; a text that is none (a redaction mark) becomes the path."""
+        scheme, mark, rest = uri.partition("://")
+        if not mark or not scheme.isalnum():
+            return cls(method, _rooted(uri.partition("#")[0]), headers, body, "", "")
+        end = min((i for i in map(rest.find, "/?#") if i >= 0), default=len(rest))
+        return cls(method, _rooted(rest[end:].partition("#")[0]), headers, body, scheme.lower(), rest[:end])
+
+    @property
+    def path(self) -> str:
+        """The path without the query; never collapsed, never decoded."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The query without its question mark."""
+        return self.target.partition("?")[2]
+
+    @property
+    def uri(self) -> str:
+        """The absolute URI, as far as it is known."""
+        return f"{self.scheme}://{self.authority}{self.target}" if self.scheme else self.target
+
+    @property
+    def host(self) -> str:
+        """The host name in lower case, without port or user."""
+        return urlsplit(f"//{self.authority}").hostname or ""
+
+    @property
+    def port(self) -> int | None:
+        """The port, the scheme's own where none is named."""
+        try:
+            named = urlsplit(f"//{self.authority}").port
+        except ValueError:
+            return None
+        return named or {"http": 80, "https": 443}.get(self.scheme)
+
+
+def _rooted(target: str) -> str:
+    return target if target.startswith("/") else f"/{target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer, whole. ``events``: the body is an event stream, to be sent one event per write."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    reason: str = ""
+    events: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A recorded request with the response it got."""
+
+    request: Request
+    response: Response
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response and where it came from.
+
+    ``source`` is replayed, recorded, forwarded, dummy or unmatched; ``cassette`` is ``<file>#<n>`` for a recording;
+    ``drift`` holds the JSON paths in which the played recording differs from the request. ``rendered`` keeps the
+    bytes of the answer by connection flags once they were made: they follow from ``response`` alone.
+    """
+
+    response: Response
+    source: str
+    cassette: str = ""
+    drift: tuple[str, ...] = ()
+    rendered: dict[int, tuple[bytes, ...]] = field(default_factory=dict)

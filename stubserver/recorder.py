@@ -1,0 +1,141 @@
+"""Decide what answers a request: a recording, or the fallback. One decision value, and the answer made from it.
+
+Recordings come first, always. What has none goes to the fallback: the dummy, or an error that names the recordings
+which came nearest and how they differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from threading import Lock
+from typing import Final
+
+from stubserver import replay
+from stubserver.canonical import Rules, json_value
+from stubserver.cassettes.playlist import Exhausted, Played, Playlist
+from stubserver.cassettes.recordings import Recording
+from stubserver.dummy.errors import envelope
+from stubserver.errors import CassetteError
+from stubserver.messages import Answer, Headers, Request, Response
+
+__all__ = ["Fallback", "Fallbacks", "Recorder", "source_headers"]
+
+_CACHED_BYTES: Final = 192 * 1024 * 1024
+_SHOWN_PATHS: Final = 10
+
+
+class Fallbacks(StrEnum):
+    """What answers a request that has no recording."""
+
+    DUMMY = "dummy"
+    ERROR = "error"
+    FORWARD = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """No recording is played; ``used_up`` is one that was, as often as it may be."""
+
+    used_up: Recording | None = None
+
+
+class Recorder:
+    """Finds recordings and makes answers of them; what was made once is kept, bounded by bytes."""
+
+    def __init__(self, rules: Rules, error_status: int) -> None:
+        self._rules = rules
+        self._error_status = error_status
+        self._made: dict[tuple[Recording, str], Answer] = {}
+        self._made_bytes = 0
+        self._lock = Lock()
+
+    def decide(self, playlist: Playlist, key: bytes, request: Request) -> Played | Fallback:
+        """Find the recording that is to be played for *request*, and mark it as played."""
+        found = playlist.play(key, request)
+        if isinstance(found, Played):
+            return found
+        return Fallback(found.recording if isinstance(found, Exhausted) else None)
+
+    def replayed(self, played: Played, request: Request, accepted: str) -> Answer:
+        """Make the answer of a recording for a client that takes the encodings *accepted*."""
+        recording = played.recording
+        answer = None
+        if not played.other_mode:
+            answer = self._made.get((recording, accepted))
+        if answer is None:
+            answer = self._make(played, request, accepted)
+        return self._drifted(answer, recording, request) if played.drifted else answer
+
+    def _make(self, played: Played, request: Request, accepted: str) -> Answer:
+        recording = played.recording
+        try:
+            recorded = recording.interaction().response
+        except CassetteError as error:
+            return _damaged(error)
+        mode = _mode(request) if played.other_mode else None
+        response = replay.replayed(recorded, accepted, mode)
+        headers = (*response.headers, *source_headers("replayed", recording.label))
+        answer = Answer(replace(response, headers=headers), "replayed", recording.label)
+        if mode is None:
+            self._keep(recording, accepted, answer)
+        return answer
+
+    def _keep(self, recording: Recording, accepted: str, answer: Answer) -> None:
+        with self._lock:
+            self._made[recording, accepted] = answer
+            self._made_bytes += _cost(answer)
+            while self._made_bytes > _CACHED_BYTES:
+                oldest = next(iter(self._made))
+                self._made_bytes -= _cost(self._made.pop(oldest))
+
+    def _drifted(self, answer: Answer, recording: Recording, request: Request) -> Answer:
+        """Say in the answer in which paths the recording differs from the request."""
+        recorded = recording.interaction().request
+        from stubserver.matchers import differences  # noqa: PLC0415  # start-up: only drift needs it
+
+        paths = tuple(d.path for d in differences(recorded, request, self._rules))
+        value = ", ".join(_ascii(path) for path in paths[:_SHOWN_PATHS])
+        headers = (*answer.response.headers, ("x-stubserver-drift", value))
+        return Answer(replace(answer.response, headers=headers), answer.source, answer.cassette, paths)
+
+    def unmatched(self, playlist: Playlist, key: bytes, request: Request, fallback: Fallback) -> Answer:
+        """Make the error for a request without a recording: what came nearest, and how it differs."""
+        from stubserver.misses import miss  # noqa: PLC0415  # start-up: only a miss needs it
+
+        text, near = miss(playlist, key, request, self._rules, used_up=fallback.used_up)
+        headers = (("x-should-retry", "false"), *source_headers("unmatched"))
+        extra = {"near_misses": [found.as_json() for found in near]}
+        response = envelope(self._error_status, text, code="no_recording", headers=headers, extra=extra)
+        return Answer(response, "unmatched")
+
+
+def source_headers(source: str, cassette: str = "") -> Headers:
+    """Return the headers that say where an answer came from."""
+    named = (("x-stubserver-cassette", _ascii(cassette)),) if cassette else ()
+    return (("x-stubserver-source", source), *named)
+
+
+def _mode(request: Request) -> replay.Mode:
+    body = json_value(request.body)
+    if not isinstance(body, dict):
+        return replay.Mode(stream=False, usage=False)
+    options = body.get("stream_options")
+    usage = isinstance(options, dict) and bool(options.get("include_usage"))
+    return replay.Mode(stream=body.get("stream") is True, usage=usage)
+
+
+def _damaged(error: CassetteError) -> Answer:
+    headers = (("x-should-retry", "false"), *source_headers("unmatched"))
+    response: Response = envelope(
+        500, f"the recording cannot be read: {error}", code="damaged_recording", headers=headers
+    )
+    return Answer(response, "unmatched")
+
+
+def _cost(answer: Answer) -> int:
+    return 2 * len(answer.response.body) + 2048
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode("ascii").replace("\n", " ").replace("\r", " ")

@@ -1,0 +1,142 @@
+"""A recorded response -> what is sent to this client.
+
+The body goes out as it was recorded. Framing and hop-by-hop headers are ours; a ``Content-Encoding`` is kept only
+when the stored bytes really have it and the client takes it. Where the client asked for the other stream mode, a
+stream is folded into one answer, or an answer unfolded into a stream.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from stubserver.messages import Headers, Response, header
+from stubserver.wire import HOP_BY_HOP
+
+__all__ = ["Mode", "accepts", "replayed"]
+
+_MOST_DECODED: Final = 256 * 1024 * 1024
+_FRAMING: Final = HOP_BY_HOP | {"content-length", "content-encoding"}
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_UNSENDABLE: Final = re.compile("[\0\r\n]")
+_LAST_STATUS: Final = 599
+_INFORMATIONAL: Final = 200
+
+
+def accepts(headers: Headers) -> str:
+    """Return what a request says of the encodings it takes, in a short form that equal clients share."""
+    return (header(headers, "accept-encoding") or "").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """The stream mode a client asked for, when it is the other one than that of the recording."""
+
+    stream: bool
+    usage: bool
+
+
+def replayed(recorded: Response, accepted: str, mode: Mode | None = None) -> Response:
+    """Prepare *recorded* for a client that takes the encodings in *accepted*; in the stream *mode* if one is given."""
+    encoding = (header(recorded.headers, "content-encoding") or "").strip().lower()
+    body, kept = _encoded(recorded.body, encoding, accepted if mode is None else "")
+    headers = _clean(recorded.headers)
+    if kept:
+        headers = (*headers, ("content-encoding", encoding))
+    events = recorded.events and not kept
+    response = replace(recorded, status=_status(recorded.status), headers=headers, body=body, events=events)
+    response = replace(response, reason=_reason(recorded.reason))
+    return response if mode is None else _in_mode(response, mode)
+
+
+def _in_mode(response: Response, mode: Mode) -> Response:
+    if response.status >= 400:  # noqa: PLR2004  # errors are whole answers in either mode
+        return response
+    from stubserver.folding import folded, unfolded  # noqa: PLC0415  # start-up: only the other stream mode needs it
+
+    if mode.stream and not response.events:
+        return unfolded(response, usage=mode.usage)
+    if not mode.stream and response.events:
+        return folded(response)
+    return response
+
+
+def _status(status: int) -> int:
+    return status if _INFORMATIONAL <= status <= _LAST_STATUS else 200
+
+
+def _reason(reason: str) -> str:
+    return reason if reason.isascii() and reason.isprintable() else ""
+
+
+def _clean(headers: Headers) -> Headers:
+    """Drop what belongs to the recorded connection, and what could not be sent at all."""
+    connection = header(headers, "connection") or ""
+    named = {name.strip().lower() for name in connection.split(",")} if connection else set()
+    dropped = _FRAMING | named
+    return tuple(_sendable(n, v) for n, v in headers if n.lower() not in dropped and _TOKEN.fullmatch(n))
+
+
+def _sendable(name: str, value: str) -> tuple[str, str]:
+    value = _UNSENDABLE.sub(" ", value)
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        value = value.encode("utf-8", "replace").decode("latin-1")
+    return name, value
+
+
+def _encoded(body: bytes, encoding: str, accepted: str) -> tuple[bytes, bool]:
+    """Return the body to send and whether it has its Content-Encoding."""
+    if not encoding or encoding == "identity" or not body:
+        return body, False
+    decode = _DECODERS.get(encoding)
+    if decode is None:
+        # br and zstd: what is text was stored decoded; what is not is sent as it is, it cannot be decoded here.
+        return body, not _is_text(body)
+    plain = decode(body)
+    if plain is None:
+        return body, False
+    return (body, True) if _takes(accepted, encoding) else (plain, False)
+
+
+def _takes(accepted: str, encoding: str) -> bool:
+    """Tell whether an Accept-Encoding names *encoding*, and not with ``q=0``."""
+    for part in accepted.split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() in {encoding, "*"}:
+            return not re.fullmatch(r"\s*q\s*=\s*0(?:\.0*)?\s*", weight)
+    return False
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _inflate(*wbits: int) -> Callable[[bytes], bytes | None]:
+    def decode(body: bytes) -> bytes | None:
+        for bits in wbits:
+            inflater = zlib.decompressobj(bits)
+            try:
+                plain = inflater.decompress(body, _MOST_DECODED)
+            except zlib.error:
+                continue
+            if inflater.eof and not inflater.unconsumed_tail:
+                return plain
+        return None
+
+    return decode
+
+
+_DECODERS: Final[dict[str, Callable[[bytes], bytes | None]]] = {
+    "gzip": _inflate(zlib.MAX_WBITS | 16),
+    "x-gzip": _inflate(zlib.MAX_WBITS | 16),
+    "deflate": _inflate(zlib.MAX_WBITS, -zlib.MAX_WBITS),
+}

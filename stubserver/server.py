@@ -1,0 +1,219 @@
+"""Listening and accepting: a ThreadingHTTPServer that gives each connection a thread from its first byte to its last.
+
+Here: who may connect, what happens when the system runs out of something, and how it all ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+import weakref
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from stubserver import wire
+from stubserver.app import App
+from stubserver.connection import Connection, Known, ServerSettings
+from stubserver.errors import ProtocolError, UsageError
+from stubserver.threads import Threads
+
+__all__ = ["Server"]
+
+_FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PAUSE_WHEN_FULL: Final = 0.01
+
+
+class Server(ThreadingHTTPServer):
+    """The listening socket and the connections it accepted.
+
+    ``socketserver``'s own handler classes are not used: :class:`Connection` takes their place.
+    """
+
+    request_queue_size = 1024  # the stdlib's 5 lets simultaneous connects wait for seconds
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+
+    def __init__(self, host: str, port: int, app: App, settings: ServerSettings) -> None:
+        self.app = app
+        self.settings = settings
+        self.known = Known()
+        self.stopping = False
+        self.owned = True
+        """False in a forked child: the threads and connections are the parent's."""
+        self.address_family, address = _resolve(host, port)
+        self._connections: set[Connection] = set()
+        self._workers = Threads()
+        self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._also: socket.socket | None = None
+        try:
+            super().__init__(address, BaseHTTPRequestHandler)
+        except OSError as error:
+            self.server_close()
+            raise _bind_error(host, port, error) from error
+        if host == "localhost":
+            self._also = _other_loopback(self.socket)
+        _live.add(self)
+
+    def server_bind(self) -> None:
+        """Bind without the reverse lookup of the stdlib, which takes seconds where names do not resolve."""
+        if self.address_family == socket.AF_INET6:
+            with suppress(OSError):
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Accept connections until :meth:`shutdown`; *poll_interval* is the stdlib's and means nothing here."""
+        del poll_interval
+        with selectors.DefaultSelector() as selector:
+            for listener in filter(None, (self.socket, self._also)):
+                listener.settimeout(0)
+                selector.register(listener, selectors.EVENT_READ)
+            selector.register(self._wake_receiver, selectors.EVENT_READ)
+            while not self.stopping:
+                for key, _ in selector.select():
+                    if isinstance(key.fileobj, socket.socket) and key.fileobj is not self._wake_receiver:
+                        self._accept_all(key.fileobj)
+
+    def shutdown(self) -> None:
+        """Make :meth:`serve_forever` return; from any thread, at any time, any number of times."""
+        self.stopping = True
+        with suppress(OSError):
+            self._wake_sender.send(b"\0")
+
+    def server_close(self) -> None:
+        """Close the listening socket and everything that belongs to the accepting thread."""
+        if hasattr(self, "socket"):
+            super().server_close()
+        for sock in filter(None, (self._also, self._wake_receiver, self._wake_sender)):
+            sock.close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
+    def end_connections(self, grace: float) -> None:
+        """End every connection: waiting ones at once, busy ones when they are done or *grace* seconds are over."""
+        self.stopping = True
+        until = time.monotonic() + grace
+        for connection in list(self._connections):
+            connection.interrupt(busy_too=False)
+        while time.monotonic() < until and any(c.busy for c in list(self._connections)):
+            time.sleep(0.002)
+        for connection in list(self._connections):
+            connection.interrupt(busy_too=True)
+        self._workers.end(1.0)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    def _accept_all(self, listener: socket.socket) -> None:
+        while not self.stopping:
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _FULL:
+                    self._turn_one_away(listener)
+                return
+            self._start(sock)
+
+    def _start(self, sock: socket.socket) -> None:
+        if len(self._connections) >= self.settings.connections:
+            self._send_busy(sock)
+            return
+        sock.settimeout(None)
+        connection = Connection(self, sock)
+        self._connections.add(connection)
+        try:
+            self._workers.run(lambda: self._serve(connection))
+        except OSError:
+            self._connections.discard(connection)
+            self._send_busy(sock)
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    def _turn_one_away(self, listener: socket.socket) -> None:
+        """Out of file descriptors: give up the spare one for a moment, so that a client hears why."""
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+        with suppress(OSError):
+            sock, _ = listener.accept()
+            self._send_busy(sock)
+        with suppress(OSError):
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+        time.sleep(_PAUSE_WHEN_FULL)  # the queue is still full: without a pause this loop would take a whole core
+
+    def _send_busy(self, sock: socket.socket) -> None:
+        error = ProtocolError(503, "The server has too many open connections, please try again later.", "overloaded")
+        with suppress(OSError), sock:
+            sock.settimeout(0)
+            sock.send(b"".join(wire.render(self.app.refused(error), wire.CLOSE)))
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(65_536)
+
+    def forget(self) -> None:
+        """In a forked child: let go of the parent's sockets without touching its connections."""
+        self.owned = False
+        self.stopping = True
+        for connection in list(self._connections):
+            connection.close()
+        self.server_close()
+
+
+_live: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for server in list(_live):
+        server.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    name = "127.0.0.1" if host == "localhost" else host
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, OverflowError, UnicodeError) as error:
+        msg = f"cannot listen on {host}: {error}; give an address of this machine, such as 127.0.0.1 or ::1"
+        raise UsageError(msg) from error
+    return socket.AddressFamily(found[0][0]), found[0][4]
+
+
+def _other_loopback(first: socket.socket) -> socket.socket | None:
+    """Listen on ::1 as well: clients resolve ``localhost`` to either address."""
+    sock = None
+    try:
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("::1", first.getsockname()[1]))
+        sock.listen(Server.request_queue_size)
+    except OSError:
+        if sock is not None:
+            sock.close()
+        return None
+    return sock
+
+
+def _bind_error(host: str, port: int, error: OSError) -> UsageError:
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(f"port {port} on {host} is in use: choose another with --port, or 0 for any free one")
+    return UsageError(f"cannot listen on {host} port {port}: {error.strerror or error}")

@@ -1,0 +1,194 @@
+"""StubServer, the facade: a server with its cassettes, started and stopped in this process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from stubserver.app import App
+from stubserver.canonical import DEFAULT_MATCH_ON, Rules
+from stubserver.cassettes.library import Library, Report
+from stubserver.cassettes.playlist import OnExhausted
+from stubserver.connection import ServerSettings
+from stubserver.dummy.settings import DEFAULT_TEXT, DummySettings
+from stubserver.errors import UsageError
+from stubserver.journal import Journal
+from stubserver.recorder import Fallbacks
+from stubserver.server import Server
+from stubserver.wire import Limits
+
+__all__ = ["StubServer"]
+
+_LOOK_SECONDS = 0.5
+_GRACE_SECONDS = 0.5
+
+StrPath = str | os.PathLike[str]
+
+
+class StubServer:
+    """A stub of an OpenAI-style API: recorded answers first, then the fallback.
+
+    *paths* are cassettes or folders searched for them; none at all: every answer is the dummy's. The options are
+    those of ``stubserver serve``. Use it as a context manager, or call :meth:`start` and :meth:`stop`:
+
+    >>> with StubServer() as stub:
+    ...     stub.base_url
+    'http://127.0.0.1:.../v1'
+
+    Raises UsageError for options that cannot be. Damaged cassettes are no error: see ``report``.
+    """
+
+    def __init__(  # noqa: PLR0913  # the options of the command line
+        self,
+        *paths: StrPath | Iterable[StrPath],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        fallback: Fallbacks | str = Fallbacks.DUMMY,
+        match_on: Iterable[str] | str = DEFAULT_MATCH_ON,
+        ignore: Iterable[str] = (),
+        drift: str = "refuse",
+        on_exhausted: OnExhausted | str = OnExhausted.LAST,
+        error_status: int = 404,
+        dummy_text: str = DEFAULT_TEXT,
+        models: Iterable[str] = ("dummy-model",),
+        max_body: int = Limits().body,
+        timeout: float = 10.0,
+        max_connections: int = 16_384,
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        if fallback == Fallbacks.FORWARD:
+            msg = "fallback 'forward' needs an upstream, which this version cannot talk to yet: use 'dummy' or 'error'"
+            raise UsageError(msg)
+        self._rules = Rules(tuple(match_on.split(",") if isinstance(match_on, str) else match_on), tuple(ignore))
+        self._library = Library(
+            _flat(paths),
+            self._rules,
+            on_exhausted=_choice_of("on_exhausted", on_exhausted, tuple(OnExhausted)),
+            drift=_choice_of("drift", drift, ("refuse", "allow")) == "allow",
+        )
+        self._app = App(
+            self._library,
+            fallback=_choice_of("fallback", fallback, tuple(Fallbacks)),
+            settings=DummySettings(text=dummy_text, models=tuple(models)),
+            error_status=_status(error_status),
+            on_report=on_report,
+        )
+        self._settings = ServerSettings(timeout=timeout, connections=max_connections, limits=Limits(body=max_body))
+        self._address = (host, port)
+        self._server: Server | None = None
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def start(self) -> Self:
+        """Listen and serve; returns when the first request can come. Starting twice is an error."""
+        with self._lock:
+            if self._server is not None:
+                msg = "the stub is running already: stop it first"
+                raise UsageError(msg)
+            self._server = server = Server(*self._address, self._app, self._settings)
+            self._ended = threading.Event()
+        self._accepting = threading.Thread(target=server.serve_forever, name="stubserver-accept", daemon=True)
+        self._accepting.start()
+        if self._library.watched:
+            watching = threading.Thread(target=self._watch, args=(self._ended,), name="stubserver-watch", daemon=True)
+            watching.start()
+        return self
+
+    def stop(self, grace: float = _GRACE_SECONDS) -> None:
+        """Stop serving and close every connection; answers under way get *grace* seconds to finish.
+
+        May be called before the start, twice, and in a forked child (where it lets go of the parent's server).
+        """
+        with self._lock:
+            server, self._server = self._server, None
+        if server is None:
+            return
+        self._ended.set()
+        server.shutdown()
+        if self._accepting is not threading.current_thread() and server.owned:
+            self._accepting.join()
+        server.server_close()
+        if server.owned:
+            server.end_connections(grace)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            self._app.look_again()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on. UsageError before the start."""
+        if self._server is None:
+            msg = "the stub is not running: start it first"
+            raise UsageError(msg)
+        return self._server.server_port
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``, without a slash at the end."""
+        host = self._address[0]
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client wants for its base URL: ``…/v1``."""
+        return f"{self.url}/v1"
+
+    @property
+    def journal(self) -> Journal:
+        """What was asked and what was done, the newest last."""
+        return self._app.journal
+
+    @property
+    def unplayed(self) -> list[str]:
+        """The recordings that nothing asked for yet, each as ``<file>#<n>``."""
+        return [recording.label for recording in self._library.playlist.unplayed()]
+
+    @property
+    def library(self) -> Library:
+        """The cassettes that are served."""
+        return self._library
+
+    @property
+    def report(self) -> Report:
+        """What was found damaged, or passed over, when the cassettes were loaded."""
+        return self._library.report
+
+    def reset(self) -> None:
+        """Forget what was played, and empty the journal."""
+        self._library.reset()
+        self._app.journal.clear()
+
+
+def _flat(paths: Iterable[StrPath | Iterable[StrPath]]) -> list[StrPath]:
+    flat: list[StrPath] = []
+    for path in paths:
+        flat += [path] if isinstance(path, (str, os.PathLike)) else path
+    return flat
+
+
+def _choice_of(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        msg = f"{name} {value!r} is not known: choose from {', '.join(choices)}"
+        raise UsageError(msg)
+    return value
+
+
+def _status(status: int) -> int:
+    if not 400 <= status <= 599:  # noqa: PLR2004  # HTTP's
+        msg = f"error_status {status} is no error: give a status from 400 to 599"
+        raise UsageError(msg)
+    return status

@@ -1,0 +1,73 @@
+"""Threads that are used again."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final
+
+__all__ = ["Threads"]
+
+_IDLE_SECONDS: Final = 5.0
+
+
+class Threads:
+    """Runs jobs in threads that are used again: starting one for every connection would cost more than serving it."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = 0
+        self._ended = False
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run *job* in a thread that is free, or in a new one."""
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                self._jobs.put(job)
+                return
+            thread = threading.Thread(target=self._work, args=(job,), name="stubserver-connection", daemon=True)
+            self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            self._threads.discard(thread)
+            raise OSError(errno.EAGAIN, str(error)) from error
+
+    def _work(self, job: Callable[[], None] | None) -> None:
+        while job is not None:
+            job()
+            with self._lock:
+                if self._ended:
+                    break
+                self._idle += 1
+            try:
+                job = self._jobs.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                job = self._leave()
+        self._threads.discard(threading.current_thread())
+
+    def _leave(self) -> Callable[[], None] | None:
+        """Leave the idle ones, unless a job was given to this thread in the same moment."""
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                return None
+        return self._jobs.get()
+
+    def end(self, seconds: float) -> None:
+        """Let the idle threads go, and wait at most *seconds* for the others."""
+        with self._lock:
+            self._ended = True
+            for _ in range(self._idle):
+                self._jobs.put(None)
+            self._idle = 0
+        until = time.monotonic() + seconds
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - time.monotonic()))

@@ -1,0 +1,448 @@
+"""HTTP/1.1 without sockets: bytes -> requests, responses -> bytes, and the limits on both ways.
+
+A head is checked as a whole against a strict grammar first (llhttp alone would accept several spellings that other
+servers read differently), then taken apart by httptools; how long the body is, is decided here. Whatever two servers
+could read in two ways is refused, so that nothing can be smuggled.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+
+from stubserver import sse
+from stubserver.errors import ProtocolError
+from stubserver.messages import Headers, Request, Response
+
+__all__ = ["CLOSE", "CONTINUE", "HEAD", "HTTP10", "Limits", "Parsed", "RequestParser", "State", "render"]
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+CLOSE: Final = 1
+"""Flag of :func:`render`: the connection ends after this answer."""
+HTTP10: Final = 2
+"""Flag of :func:`render`: the client speaks HTTP/1.0."""
+HEAD: Final = 4
+"""Flag of :func:`render`: the answer to a HEAD request, without its body."""
+
+HOP_BY_HOP: Final = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+    | {"proxy-authenticate", "proxy-authorization"}
+)
+
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\n")
+_FIELD_LINES: Final = re.compile(rb"(?:" + _TOKEN + rb":[\t \x21-\x7e\x80-\xff]*\r\n)*\r\n")
+_BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])(?::[0-9]{0,5})?")
+_ABSOLUTE: Final = re.compile(r"(https?)://([^/?]*)(.*)", re.IGNORECASE)
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
+_BIG_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t \x21-\x7e\x80-\xff]*)?")
+_FIRST_BYTE: Final = re.compile(_TOKEN[:-1])
+_CHUNK_LINE_LIMIT: Final = 4096
+_EMPTY_LINES: Final = 4
+_BODILESS: Final = frozenset({204, 304})
+_INFORMATIONAL: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes; a request beyond one is refused with the status named here."""
+
+    head: int = 65_536  # 431
+    fields: int = 100  # 431
+    target: int = 16_384  # 414
+    body: int = 64 * 1024 * 1024  # 413
+
+
+class State(Enum):
+    """How far the parser is with the next request."""
+
+    IDLE = "nothing of it is here"
+    HEAD = "a part of its head is here"
+    BODY = "its head and perhaps a part of its body is here"
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A whole request with what its answer's framing depends on: the flags of :func:`render`."""
+
+    request: Request
+    flags: int
+
+
+class RequestParser:
+    """Takes bytes in with :meth:`receive`, gives requests out with :meth:`next_request`. One for each connection."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._head: _Head | None = None
+        self._body: _Sized | _Chunked | None = None
+
+    @property
+    def state(self) -> State:
+        """How far the next request is."""
+        if self._head is not None:
+            return State.BODY
+        return State.HEAD if self._buffer else State.IDLE
+
+    @property
+    def body_size(self) -> int:
+        """How many bytes the body has by its Content-Length, or, chunked, has so far."""
+        return self._body.size if self._body is not None else 0
+
+    @property
+    def wants_continue(self) -> bool:
+        """Whether the client waits for ``100 Continue`` before it sends the body that is missing."""
+        return self._head is not None and self._head.expects_continue
+
+    def continued(self) -> None:
+        """Note that ``100 Continue`` was sent."""
+        if self._head is not None:
+            self._head.expects_continue = False
+
+    def receive(self, data: bytes) -> None:
+        """Take in what arrived."""
+        self._buffer += data
+
+    def next_request(self) -> Parsed | None:
+        """Return the next whole request, or None when more bytes are needed.
+
+        Raises ProtocolError, after which the connection can only be closed.
+        """
+        if self._head is None and not self._take_head():
+            return None
+        head, body = self._head, self._body
+        if head is None or body is None or not body.take(self._buffer):
+            return None
+        self._head = self._body = None
+        target, headers = head.target, head.fields
+        request = Request(head.method, target, headers, body.content(), "http", head.authority)
+        return Parsed(request, head.flags)
+
+    def _take_head(self) -> bool:
+        buffer = self._buffer
+        self._skip_empty_lines()
+        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        if end < 0 or end + 4 > self._limits.head:
+            self._check_partial_head(end)
+            self._scanned = len(buffer)
+            return False
+        raw = bytes(buffer[: end + 4])
+        del buffer[: end + 4]
+        self._scanned = 0
+        self._head = head = _Head(raw, self._limits)
+        self._body = head.body(self._limits)
+        return True
+
+    def _skip_empty_lines(self) -> None:
+        """Skip a few empty lines before a request (RFC 9112, 2.2); more are no HTTP."""
+        skipped = 0
+        while self._buffer.startswith(b"\r\n"):
+            del self._buffer[:2]
+            skipped += 1
+            if skipped > _EMPTY_LINES:
+                raise ProtocolError(400, "Too many empty lines before the request.")
+
+    def _check_partial_head(self, end: int) -> None:
+        """Refuse at once what can no longer become a head, so that nobody waits for a deadline."""
+        buffer = self._buffer
+        if end < 0 and _BARE_LINE_END.search(buffer, max(0, self._scanned - 1)):
+            raise ProtocolError(400, "A line of the request's head does not end with CR LF.")
+        if buffer[:1] and buffer[0] != 13 and not _FIRST_BYTE.match(buffer):  # noqa: PLR2004  # a lone CR may go on
+            raise ProtocolError(400, "This is not an HTTP request; note that the server speaks plain HTTP, not TLS.")
+        line_end = buffer.find(b"\r\n")
+        if (line_end if line_end >= 0 else len(buffer)) > self._limits.target + 64:
+            raise ProtocolError(414, f"The request target is longer than {self._limits.target} bytes.")
+        if len(buffer) > self._limits.head or end >= 0:
+            raise ProtocolError(431, f"The request's head is longer than {self._limits.head} bytes.")
+
+
+class _Head:
+    """A request's head, checked and taken apart."""
+
+    __slots__ = ("_names", "_raw_target", "authority", "expects_continue", "fields", "flags", "method", "target")
+
+    def __init__(self, raw: bytes, limits: Limits) -> None:
+        line = _REQUEST_LINE.match(raw)
+        if line is None or not _FIELD_LINES.fullmatch(raw, line.end()):
+            raise ProtocolError(400, _cause(raw))
+        if raw[line.end() - 5 : line.end() - 4] != b"1":
+            raise ProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
+        self._raw_target = b""
+        fields: list[tuple[str, str]] = []
+        self._parse(raw, fields, limits)
+        if len(fields) > limits.fields:
+            raise ProtocolError(431, f"The request has more than {limits.fields} header fields.")
+        self.fields: Headers = tuple(fields)
+        self._names = [name.lower() for name, _ in fields]
+        old = raw[line.end() - 3 : line.end() - 2] == b"0"
+        self.flags = self._connection_flags(old=old)
+        self.authority = self._host(old=old)
+        self.target = self._read_target(limits)
+        self.expects_continue = self._expectation(old=old)
+
+    def _parse(self, raw: bytes, fields: list[tuple[str, str]], limits: Limits) -> None:
+        sink = _Sink(fields)
+        parser = httptools.HttpRequestParser(sink)
+        try:
+            parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            pass  # asked for, not given: an Upgrade may be ignored (RFC 9110, 7.8)
+        except httptools.HttpParserInvalidMethodError:
+            method = raw.partition(b" ")[0].decode("ascii")
+            raise ProtocolError(405, f"The method {method[:40]} is not known.", "method_not_supported") from None
+        except httptools.HttpParserError as error:
+            self._refuse(raw, error, limits)
+        self.method = parser.get_method().decode("ascii")
+        self._raw_target = sink.target
+        if self.method == "CONNECT":
+            raise ProtocolError(405, "CONNECT is refused: this server is no proxy.", "method_not_supported")
+
+    @staticmethod
+    def _refuse(raw: bytes, error: Exception, limits: Limits) -> None:
+        length = _BIG_LENGTH.search(raw)
+        if length and (len(length[1]) > 19 or int(length[1]) > limits.body):  # noqa: PLR2004  # digits of 2**63
+            raise _too_large(limits)
+        raise ProtocolError(400, f"The request's head is malformed: {error}.") from None
+
+    def _values(self, name: str) -> list[str]:
+        if name not in self._names:
+            return []
+        return [self.fields[i][1] for i, other in enumerate(self._names) if other == name]
+
+    def _tokens(self, name: str) -> set[str]:
+        return {token.strip().lower() for value in self._values(name) for token in value.split(",")}
+
+    def _connection_flags(self, *, old: bool) -> int:
+        tokens = self._tokens("connection") if "connection" in self._names else set()
+        close = "close" in tokens or (old and "keep-alive" not in tokens)
+        head = HEAD if self.method == "HEAD" else 0
+        return head | (CLOSE if close else 0) | (HTTP10 if old else 0)
+
+    def _host(self, *, old: bool) -> str:
+        hosts = self._values("host")
+        if len(hosts) > 1 or (not hosts and not old):
+            raise ProtocolError(400, "The request needs exactly one Host header field.")
+        host = hosts[0].strip(" \t") if hosts else ""
+        if not _HOST.fullmatch(host):
+            raise ProtocolError(400, "The Host header field is no host name with an optional port.")
+        return host
+
+    def _read_target(self, limits: Limits) -> str:
+        if len(self._raw_target) > limits.target:
+            raise ProtocolError(414, f"The request target is longer than {limits.target} bytes.")
+        target = self._raw_target.decode("ascii")
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute:
+            self.authority = absolute[2]
+            target = absolute[3] if absolute[3].startswith("/") else f"/{absolute[3]}"
+        if not target.startswith("/") and not (target == "*" and self.method == "OPTIONS"):
+            raise ProtocolError(400, "The request target is neither a path nor an absolute http URI.")
+        if "#" in target:
+            raise ProtocolError(400, "The request target holds a fragment (#).")
+        return target
+
+    def _expectation(self, *, old: bool) -> bool:
+        if "expect" not in self._names:
+            return False
+        if self._tokens("expect") != {"100-continue"}:
+            raise ProtocolError(417, "Only the expectation 100-continue is understood.")
+        return not old
+
+    def body(self, limits: Limits) -> _Sized | _Chunked:
+        """Decide how long the body is; every doubt is refused."""
+        codings, lengths = self._values("transfer-encoding"), self._values("content-length")
+        if codings:
+            if lengths or self.flags & HTTP10 or [c.strip(" \t").lower() for c in codings] != ["chunked"]:
+                raise ProtocolError(400, "Transfer-Encoding must be 'chunked' alone, without Content-Length.")
+            return _Chunked(limits)
+        if not lengths:
+            self.expects_continue = False
+            return _Sized(0)
+        text = lengths[0].strip(" \t")
+        if len(lengths) > 1 or not text.isascii() or not text.isdigit():
+            raise ProtocolError(400, "Content-Length must be there once, as a decimal number.")
+        if not _LENGTH.fullmatch(text) or int(text) > limits.body:
+            raise _too_large(limits)
+        return _Sized(int(text))
+
+
+class _Sink:
+    """Receives what httptools finds in a head."""
+
+    __slots__ = ("_fields", "target")
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        self._fields = fields
+        self.target = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.decode("ascii"), value.decode("latin-1")))
+
+
+class _Sized:
+    """A body with a Content-Length, or none."""
+
+    __slots__ = ("_content", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._content = b""
+
+    def take(self, buffer: bytearray) -> bool:
+        """Move the body out of *buffer* if it is whole."""
+        if len(buffer) < self.size:
+            return False
+        if self.size:
+            self._content = bytes(memoryview(buffer)[: self.size])
+            del buffer[: self.size]
+        return True
+
+    def content(self) -> bytes:
+        return self._content
+
+
+class _Chunked:
+    """A body in chunks (RFC 9112, 7.1): extensions are skipped, trailers are read and dropped."""
+
+    __slots__ = ("_left", "_limits", "_parts", "_trailers", "size")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._parts: list[bytes] = []
+        self._left = 0
+        self._trailers = -1
+        self.size = 0
+
+    def take(self, buffer: bytearray) -> bool:
+        """Move what is there of the body out of *buffer*; True when it is whole."""
+        while True:
+            if self._left:
+                if not self._take_data(buffer):
+                    return False
+                continue
+            line = self._take_line(buffer)
+            if line is None:
+                return False
+            if self._trailers >= 0:
+                if not line:
+                    return True
+                self._check_trailer(line)
+            else:
+                self._start_chunk(line)
+
+    def content(self) -> bytes:
+        return b"".join(self._parts)
+
+    def _take_data(self, buffer: bytearray) -> bool:
+        """Take the data of one chunk with its line end."""
+        if len(buffer) < self._left + 2:
+            return False
+        if buffer[self._left : self._left + 2] != b"\r\n":
+            raise ProtocolError(400, "A chunk of the body is longer than its size says.")
+        self._parts.append(bytes(memoryview(buffer)[: self._left]))
+        del buffer[: self._left + 2]
+        self._left = 0
+        return True
+
+    def _take_line(self, buffer: bytearray) -> bytes | None:
+        end = buffer.find(b"\n", 0, _CHUNK_LINE_LIMIT)
+        if end < 0:
+            if len(buffer) >= _CHUNK_LINE_LIMIT:
+                raise ProtocolError(400, f"A chunk's size line is longer than {_CHUNK_LINE_LIMIT} bytes.")
+            return None
+        line = bytes(buffer[: end + 1])
+        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
+            raise ProtocolError(400, "A line of the chunked body does not end with CR LF.")
+        del buffer[: end + 1]
+        return line[:-2]
+
+    def _start_chunk(self, line: bytes) -> None:
+        found = _CHUNK_LINE.fullmatch(line)
+        if not found:
+            raise ProtocolError(400, "A chunk's size is no hexadecimal number.")
+        self._left = int(found[1], 16)
+        self.size += self._left
+        if self.size > self._limits.body:
+            raise _too_large(self._limits)
+        if not self._left:
+            self._trailers = 0
+
+    def _check_trailer(self, line: bytes) -> None:
+        self._trailers += 1
+        if self._trailers > self._limits.fields // 2:
+            raise ProtocolError(431, "The chunked body has too many trailer fields.")
+        if not _FIELD_LINES.fullmatch(line + b"\r\n\r\n"):
+            raise ProtocolError(400, "A trailer field of the chunked body is malformed.")
+
+
+def _too_large(limits: Limits) -> ProtocolError:
+    text = f"Request body too large: the limit is {limits.body} bytes (see --max-body)."
+    return ProtocolError(413, text, "request_too_large")
+
+
+def _cause(raw: bytes) -> str:
+    """Say why a head is refused."""
+    if b"\0" in raw:
+        return "The request's head holds a NUL byte."
+    if _BARE_LINE_END.search(raw):
+        return "A line of the request's head does not end with CR LF."
+    if not _REQUEST_LINE.match(raw):
+        return "The request line is not 'METHOD target HTTP/1.1'."
+    if b"\r\n " in raw or b"\r\n\t" in raw:
+        return "A header field is folded over several lines, which HTTP/1.1 no longer allows."
+    return "A header field is malformed: 'Name: value' is expected, without a space before the colon."
+
+
+def render(response: Response, flags: int) -> tuple[bytes, ...]:
+    """Write *response* as the pieces to send: one for a whole answer, one per event (and the head) for a stream.
+
+    Framing is always ours: Content-Length, or chunks for an event stream. ValueError for a header that could break it.
+    """
+    bodiless = response.status in _BODILESS or response.status < _INFORMATIONAL
+    streamed = response.events and not bodiless and not flags & HEAD
+    chunked = streamed and not flags & HTTP10
+    head = _head_lines(response)
+    if chunked:
+        head.append("Transfer-Encoding: chunked")
+    elif not streamed and not bodiless:
+        head.append(f"Content-Length: {len(response.body)}")
+    if flags & CLOSE or (streamed and not chunked):
+        head.append("Connection: close")
+    elif flags & HTTP10:
+        head.append("Connection: keep-alive")
+    start = "\r\n".join([*head, "\r\n"]).encode("latin-1")
+    if not streamed:
+        return (start if bodiless or flags & HEAD else start + response.body,)
+    events = sse.split(response.body)
+    if not chunked:
+        return (start, *events)
+    return (start, *(b"%x\r\n%b\r\n" % (len(event), event) for event in events), b"0\r\n\r\n")
+
+
+def _head_lines(response: Response) -> list[str]:
+    lines = [f"HTTP/1.1 {response.status} {response.reason or _reason(response.status)}"]
+    lines += [f"{name}: {value}" for name, value in response.headers]
+    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
+        msg = "a header of the response holds a line end or a NUL"
+        raise ValueError(msg)
+    return lines
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
