@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
@@ -29,7 +29,7 @@ NAMED: Final = "/__cassette/"
 _LOOK_AGAIN_SECONDS: Final = 0.25
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Prepared:
     """A request with what follows from it alone.
 
@@ -90,7 +90,7 @@ class App:
             text = f"no cassette of that name: {NAMED}{path[:200]} (served are: {names})"
             return Answer(envelope(404, text, code="no_cassette", headers=source_headers("unmatched")), "unmatched")
         playlist, rest = found
-        request = replace(prepared.request, target=rest + mark + query)
+        request = prepared.request._replace(target=rest + mark + query)
         return self._answered(Prepared(request, self.library.rules.key(request), prepared.accepted), playlist)
 
     def _answered(self, prepared: Prepared, playlist: Playlist) -> Answer:
@@ -112,7 +112,7 @@ class App:
         if answer is None:
             response = dummy.respond(prepared.request, self._settings)
             headers = (*response.headers, *source_headers("dummy"))
-            answer = prepared.dummy = Answer(replace(response, headers=headers), "dummy")
+            answer = prepared.dummy = Answer(response._replace(headers=headers), "dummy")
         return answer
 
     def look_again(self) -> bool:

@@ -10,8 +10,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from stubserver import wire
 from stubserver.app import App, Prepared
@@ -27,8 +26,7 @@ _UPLOAD_SPEED: Final = 1_000_000  # bytes a second that a body may take at least
 _LINGER_SECONDS: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
+class ServerSettings(NamedTuple):
     """Limits of one server; times in seconds.
 
     ``timeout`` is what a request's head may take in all, and its body beside its size at 1 MB/s; ``idle`` how long a
@@ -38,7 +36,7 @@ class ServerSettings:
     timeout: float = 10.0
     idle: float = 75.0
     connections: int = 16_384
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
 
 
 class Owner(Protocol):

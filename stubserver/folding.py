@@ -6,7 +6,6 @@ Used when only the other stream mode was recorded. What is of none of these shap
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from stubserver import sse
@@ -29,7 +28,7 @@ def folded(response: Response) -> Response:
     answer = _fold(events)
     if answer is None:
         return response
-    return replace(response, headers=_typed(response.headers, _JSON), body=json_bytes(answer), events=False)
+    return response._replace(headers=_typed(response.headers, _JSON), body=json_bytes(answer), events=False)
 
 
 def unfolded(response: Response, *, usage: bool = False) -> Response:
@@ -45,7 +44,7 @@ def unfolded(response: Response, *, usage: bool = False) -> Response:
         body = b"".join(sse.frame([*map(json_bytes, _with_usage(answer, chunks, usage=usage)), b"[DONE]"]))
     else:
         return response
-    return replace(response, headers=_typed(response.headers, _EVENTS), body=body, events=True)
+    return response._replace(headers=_typed(response.headers, _EVENTS), body=body, events=True)
 
 
 def _typed(headers: Headers, content_type: tuple[str, str]) -> Headers:

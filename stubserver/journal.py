@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from threading import Lock
 from typing import Final
 
@@ -43,7 +42,7 @@ class Entry:
         from stubserver.redaction import clean_request  # noqa: PLC0415  # start-up: only a reader needs it
 
         kept = self._request
-        return clean_request(replace(kept, body=_cut(kept.body)))
+        return clean_request(kept._replace(body=_cut(kept.body)))
 
     @property
     def response(self) -> Response:
@@ -54,7 +53,7 @@ class Entry:
         body = _cut(kept.body)
         text = body.decode("utf-8", "surrogateescape")
         cleaned = clean_text(text).encode("utf-8", "surrogateescape")
-        return replace(kept, headers=clean_headers(kept.headers), body=cleaned)
+        return kept._replace(headers=clean_headers(kept.headers), body=cleaned)
 
     @property
     def source(self) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from stubserver.canonical import NOT_JSON, Rules
 from stubserver.messages import Request
@@ -16,8 +15,7 @@ _SHOWN: Final = 80
 _MOST: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """One thing in which a request differs from a recording: a JSON path or a part's name, and both values in short."""
 
     path: str
@@ -29,8 +27,7 @@ class Difference:
         return f"{self.path}: recorded {self.recorded}, received {self.received}"
 
 
-@dataclass(frozen=True, slots=True)
-class NearMiss:
+class NearMiss(NamedTuple):
     """A recording that was not played, and why."""
 
     cassette: str

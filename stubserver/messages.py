@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 __all__ = ["Answer", "Headers", "Interaction", "Request", "Response", "header", "without_headers"]
@@ -25,8 +26,7 @@ def without_headers(headers: Headers, names: frozenset[str]) -> Headers:
     return tuple(pair for pair in headers if pair[0].lower() not in names)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request, whole. ``target`` is the path with its query, exactly as sent or recorded."""
 
     method: str
@@ -79,8 +79,7 @@ def _rooted(target: str) -> str:
     return target if target.startswith("/") else f"/{target}"
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One answer, whole. ``events``: the body is an event stream, to be sent one event per write."""
 
     status: int
@@ -90,15 +89,14 @@ class Response:
     events: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Interaction:
+class Interaction(NamedTuple):
     """A recorded request with the response it got."""
 
     request: Request
     response: Response
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Answer:
     """A response and where it came from.
 

@@ -6,10 +6,9 @@ which came nearest and how they differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from stubserver import replay
 from stubserver.canonical import Rules, json_value
@@ -33,8 +32,7 @@ class Fallbacks(StrEnum):
     FORWARD = "forward"
 
 
-@dataclass(frozen=True, slots=True)
-class Fallback:
+class Fallback(NamedTuple):
     """No recording is played; ``used_up`` is one that was, as often as it may be."""
 
     used_up: Recording | None = None
@@ -76,7 +74,7 @@ class Recorder:
         mode = _mode(request) if played.other_mode else None
         response = replay.replayed(recorded, accepted, mode)
         headers = (*response.headers, *source_headers("replayed", recording.label))
-        answer = Answer(replace(response, headers=headers), "replayed", recording.label)
+        answer = Answer(response._replace(headers=headers), "replayed", recording.label)
         if mode is None:
             self._keep(recording, accepted, answer)
         return answer
@@ -97,7 +95,7 @@ class Recorder:
         paths = tuple(d.path for d in differences(recorded, request, self._rules))
         value = ", ".join(_ascii(path) for path in paths[:_SHOWN_PATHS])
         headers = (*answer.response.headers, ("x-stubserver-drift", value))
-        return Answer(replace(answer.response, headers=headers), answer.source, answer.cassette, paths)
+        return Answer(answer.response._replace(headers=headers), answer.source, answer.cassette, paths)
 
     def unmatched(self, playlist: Playlist, key: bytes, request: Request, fallback: Fallback) -> Answer:
         """Make the error for a request without a recording: what came nearest, and how it differs."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from stubserver.messages import Headers, Response, header
 from stubserver.wire import HOP_BY_HOP
@@ -31,8 +30,7 @@ def accepts(headers: Headers) -> str:
     return (header(headers, "accept-encoding") or "").lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(NamedTuple):
     """The stream mode a client asked for, when it is the other one than that of the recording."""
 
     stream: bool
@@ -47,8 +45,8 @@ def replayed(recorded: Response, accepted: str, mode: Mode | None = None) -> Res
     if kept:
         headers = (*headers, ("content-encoding", encoding))
     events = recorded.events and not kept
-    response = replace(recorded, status=_status(recorded.status), headers=headers, body=body, events=events)
-    response = replace(response, reason=_reason(recorded.reason))
+    response = recorded._replace(status=_status(recorded.status), headers=headers, body=body, events=events)
+    response = response._replace(reason=_reason(recorded.reason))
     return response if mode is None else _in_mode(response, mode)
 
 

@@ -8,10 +8,9 @@ could read in two ways is refused, so that nothing can be smuggled.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 import httptools
 
@@ -51,8 +50,7 @@ _BODILESS: Final = frozenset({204, 304})
 _INFORMATIONAL: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Sizes in bytes; a request beyond one is refused with the status named here."""
 
     head: int = 65_536  # 431
@@ -69,8 +67,7 @@ class State(Enum):
     BODY = "its head and perhaps a part of its body is here"
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """A whole request with what its answer's framing depends on: the flags of :func:`render`."""
 
     request: Request

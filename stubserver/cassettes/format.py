@@ -124,7 +124,7 @@ def _body(value: object, where: str) -> bytes:
 
 
 def _status(data: dict[str, Any]) -> tuple[int, str]:
-    status = data.get("status", data.get("status_code"))
+    status: Any = data.get("status", data.get("status_code"))
     reason: object = ""
     if isinstance(status, dict):
         status, reason = status.get("code"), status.get("message")

@@ -22,7 +22,7 @@ _KEPT_BYTES: Final = 128 * 1024 * 1024
 """So much text of cassettes is kept in memory; what is beyond is read from the disk when it is played."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Report:
     """What a (re)load found: ``errors`` are damaged files and items, ``warnings`` what was passed over."""
 

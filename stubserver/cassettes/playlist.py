@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from stubserver.canonical import Rules, asks_for_stream
 from stubserver.cassettes.recordings import Recording
@@ -32,8 +31,7 @@ class OnExhausted(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Played:
+class Played(NamedTuple):
     """A recording that was found and marked as played. ``other_mode``: it was recorded in the other stream mode."""
 
     recording: Recording
@@ -41,8 +39,7 @@ class Played:
     other_mode: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Exhausted:
+class Exhausted(NamedTuple):
     """The recording that would have been played once more, under ``on_exhausted="error"``."""
 
     recording: Recording

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["DEFAULT_TEXT", "DummySettings"]
 
@@ -15,8 +14,7 @@ CREATED: Final = 1_700_000_000
 """The ``created`` time of every dummy answer, in seconds: the same request gives the same bytes, so no clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class DummySettings:
+class DummySettings(NamedTuple):
     """``text`` is the answer, ``tokens`` the completion tokens reported for it, ``models`` the ids that are listed."""
 
     text: str = DEFAULT_TEXT
