@@ -1,0 +1,61 @@
+# make         everything CI runs: format, lint, types, tests with coverage
+# make serve   install, then serve the bundled cassettes          (ARGS: more options, PORT: another port)
+# make test    install, then run the tests                        (ARGS: more options of pytest)
+# make pythons the tests under every supported Python that is on the machine
+# make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
+# make record  record the bundled cassettes anew from a real local model (compiles llama.cpp for a while)
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+BIN := $(VENV)/bin
+
+.PHONY: check serve test format lint types coverage pythons bench record clean
+
+check: lint types coverage
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "stubserver needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Two stamps: serving needs less than testing.
+$(VENV)/.serves: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.serves
+
+serve: $(VENV)/.serves
+	@exec $(BIN)/stubserver serve cassettes --port $(PORT) $(ARGS)
+
+test: $(VENV)/.tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+format: $(VENV)/.tests
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)/.tests
+	$(BIN)/mypy
+
+coverage: $(VENV)/.tests
+	$(BIN)/python -m pytest -n 2 --cov --cov-fail-under=95 $(ARGS)
+
+pythons:
+	tools/pythons.sh $(ARGS)
+
+bench: $(VENV)/.tests
+	$(BIN)/python tools/bench/run.py $(ARGS)
+
+record: $(VENV)/.tests
+	$(BIN)/python tools/record_examples.py
+
+clean:
+	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

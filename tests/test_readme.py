@@ -1,0 +1,65 @@
+"""The README tells the truth: its examples are run, its options are the command's, its commands are make's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stubserver import StubServer
+from stubserver.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```(sh|python|js)\n((?:(?!```).)*)```\n\n```text\n(.*?)```", README, re.DOTALL)
+RUNNERS = {"sh": ["bash", "-euo", "pipefail"], "python": [sys.executable, "-"], "js": ["node", "--input-type=module"]}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with StubServer(ROOT / "cassettes") as stub:
+        yield stub.url
+
+
+def test_every_language_has_an_example() -> None:
+    assert [language for language, _, _ in EXAMPLES] == ["sh", "python", "js", "python"]
+
+
+@pytest.mark.parametrize(("language", "code", "expected"), EXAMPLES, ids=[f"{i}-{e[0]}" for i, e in enumerate(EXAMPLES)])
+def test_example_prints_what_the_readme_says(language: str, code: str, expected: str, url: str) -> None:
+    command = RUNNERS[language]
+    if shutil.which(command[0]) is None and not os.environ.get("CI"):
+        pytest.skip(f"{command[0]} is not on this machine; CI has it")
+
+    code = code.replace("http://127.0.0.1:8080", url)
+    done = subprocess.run(command, input=code, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+
+    assert done.stderr == ""
+    assert done.stdout == expected
+
+
+def test_every_option_of_serve_is_described() -> None:
+    options = {name for option in main.commands["serve"].params for name in option.opts if name.startswith("--")}
+
+    described = set(re.findall(r"`(--[a-z-]+)", README))
+
+    assert options - described == set()
+    assert described - options - {"--json"} == set()
+
+
+def test_the_two_commands_are_make_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+
+    for target in re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_links_lead_to_files() -> None:
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / link).exists(), link

@@ -1,0 +1,112 @@
+"""Measure stubserver against nginx, the original dummy and vcrpy.
+
+    python tools/bench/run.py                    everything
+    python tools/bench/run.py --quick            the same with smaller numbers
+    python tools/bench/run.py --only startup     one part; may be given several times
+
+Needs wrk and nginx. What is measured, and what the figures mean, stands in tools/bench/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import load
+import replay
+import report
+import servers
+import startup
+import throughput
+from report import Part
+from servers import HERE, NGINX_PATH, BenchError, Cores
+
+PARTS = ("throughput", "replay", "startup", "load")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured. ``replays``: numbers of recordings, each with the servers started for its first plays."""
+
+    rounds: int
+    seconds: int
+    replays: tuple[tuple[int, int], ...]
+    warm_rounds: int
+    startups: int
+    loaded: int
+
+
+FULL = Scale(
+    rounds=5, seconds=2, replays=((10, 9), (1_000, 3), (100_000, 1)), warm_rounds=3, startups=11, loaded=10_000
+)
+QUICK = Scale(rounds=3, seconds=1, replays=((10, 5), (1_000, 2), (10_000, 1)), warm_rounds=2, startups=5, loaded=1_000)
+
+
+def main() -> int:
+    """Run what was asked for; the exit status is 2 when something has to be installed first."""
+    arguments = _arguments()
+    missing = _missing()
+    if missing:
+        print(f"{' and '.join(missing)} not found: apt-get install wrk nginx-light", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _run(arguments.only or PARTS, QUICK if arguments.quick else FULL, quick=arguments.quick)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="smaller numbers")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be given several times")
+    return parser.parse_args()
+
+
+def _missing() -> list[str]:
+    return [name for name in ("wrk", "nginx") if shutil.which(name, path=NGINX_PATH) is None]
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """End as by Ctrl-C, so that everything that was started is stopped."""
+    raise KeyboardInterrupt(number, frame)
+
+
+def _run(names: list[str] | tuple[str, ...], scale: Scale, *, quick: bool) -> None:
+    begun, before = time.monotonic(), report.machine()
+    cores = servers.cores()
+    parts = []
+    for name in PARTS:
+        if name in names:
+            with tempfile.TemporaryDirectory(prefix="stubserver-bench-") as folder:
+                parts.append(_measure(name, scale, Path(folder), cores))
+    for part in parts:
+        part.show()
+    path = report.save(HERE / "results", parts, before, quick=quick)
+    print(f"\n{time.monotonic() - begun:.0f} s in all; written to {path}")
+
+
+def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
+    if name == "throughput":
+        return throughput.measure(scale.rounds, scale.seconds, folder, cores)
+    if name == "replay":
+        return replay.measure(scale.replays, scale.warm_rounds, scale.seconds, folder, cores)
+    if name == "startup":
+        return startup.measure(scale.startups, folder)
+    return load.measure(scale.loaded, folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

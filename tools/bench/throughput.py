@@ -1,0 +1,84 @@
+"""Throughput: how many small chat completions a second, against nginx and against the original dummy.
+
+Each server has one core, wrk another. The rounds are interleaved, so that whatever else the machine does meets all of
+them alike, and ratios are taken round by round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import load_gen
+import servers
+from report import Part, Series
+from servers import Cores, Server
+
+BODY = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"What is the capital of France?"}]}'
+
+
+@dataclass
+class Contestant:
+    """One server under one kind of load. ``fragile``: errors are expected, and reported."""
+
+    name: str
+    server: Server
+    close: bool = False
+    fragile: bool = False
+    rates: list[float] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def measure(self, seconds: int, pin: Sequence[str], *, kept: bool = True) -> None:
+        """Load it for some seconds; not *kept*: to warm up."""
+        run = load_gen.steady(self.server.chat_url, BODY, seconds, pin=pin, close=self.close)
+        if not self.fragile:
+            load_gen.clean(run)
+        if kept:
+            self.rates.append(run.rate)
+            self.troubles += filter(None, [run.trouble])
+
+    def figure(self) -> Series:
+        """Return what was measured."""
+        return Series(self.name, self.rates, "requests/s")
+
+    def notes(self) -> list[str]:
+        """Say what went wrong."""
+        return [f"{self.name}: {trouble}" for trouble in self.troubles]
+
+
+def measure(rounds: int, seconds: int, folder: Path, cores: Cores) -> Part:
+    """Run all of it."""
+    part = Part("throughput", f"the same small chat completion, {load_gen.CONNECTIONS} connections, one core each")
+    with ExitStack() as stack:
+        contestants = _start(stack, folder, cores)
+        for contestant in contestants:
+            contestant.measure(1, cores.client, kept=False)
+        for number in range(rounds):
+            print(f"throughput: round {number + 1} of {rounds}", flush=True)
+            for contestant in contestants:
+                contestant.measure(seconds, cores.client)
+    part.figures = [contestant.figure() for contestant in contestants]
+    part.notes = [note for contestant in contestants for note in contestant.notes()]
+    stub, nginx, original, stub_close, original_close = part.figures
+    part.ratios = [
+        stub.over(nginx, "stubserver / nginx"),
+        stub.over(original, "stubserver / original"),
+        stub_close.over(original_close, "stubserver / original, new connections"),
+    ]
+    return part
+
+
+def _start(stack: ExitStack, folder: Path, cores: Cores) -> list[Contestant]:
+    stub = stack.enter_context(servers.stubserver(pin=cores.server))
+    size = len(servers.ask(stub.port, "POST", "/v1/chat/completions", BODY))
+    nginx = stack.enter_context(servers.nginx(folder, size, pin=cores.server))
+    original = stack.enter_context(servers.original(pin=cores.server))
+    return [
+        Contestant("stubserver, dummy mode", stub),
+        Contestant(f"nginx, 1 worker, fixed {size} bytes", nginx),
+        Contestant("original dummy (closes each connection)", original, fragile=True),
+        Contestant("stubserver, new connection each", stub, close=True),
+        Contestant("original dummy, Connection: close", original, close=True, fragile=True),
+    ]
