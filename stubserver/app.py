@@ -34,13 +34,14 @@ class Prepared:
     """A request with what follows from it alone.
 
     ``key`` is its match key, ``accepted`` the encodings its client takes, ``cassette`` what stood behind
-    ``/__cassette/`` in its target. ``dummy`` is the dummy's answer once it was made: a pure function of the request.
+    ``/__cassette/`` in its target, None where that is not how it begins. ``dummy`` is the dummy's answer once it was
+    made: a pure function of the request.
     """
 
     request: Request
     key: bytes
     accepted: str
-    cassette: str = ""
+    cassette: str | None = None
     dummy: Answer | None = None
 
 
@@ -67,23 +68,25 @@ class App:
 
     def prepare(self, request: Request) -> Prepared:
         """Work out what follows from the request alone."""
-        cassette = ""
+        accepted = replay.accepts(request.headers)
         if request.target.startswith(NAMED):
-            cassette = request.target[len(NAMED) :]
             # Until the cassette is known (files come and go), the key cannot be: see _named.
-            return Prepared(request, b"", replay.accepts(request.headers), cassette)
-        return Prepared(request, self.library.rules.key(request), replay.accepts(request.headers))
+            return Prepared(request, b"", accepted, request.target[len(NAMED) :])
+        return Prepared(request, self.library.rules.key(request), accepted)
 
     def answer(self, prepared: Prepared) -> Answer:
         """Answer a request and write it down. Never raises for anything that a client or a cassette holds."""
         request = prepared.request
-        answer = self._named(prepared) if prepared.cassette else self._answered(prepared, self.library.playlist)
+        if prepared.cassette is None:
+            answer = self._answered(prepared, self.library.playlist)
+        else:
+            answer = self._named(prepared, prepared.cassette)
         self.journal.add(request, answer)
         return answer
 
-    def _named(self, prepared: Prepared) -> Answer:
+    def _named(self, prepared: Prepared, target: str) -> Answer:
         """Answer from one named cassette, which has its own positions."""
-        path, mark, query = prepared.cassette.partition("?")
+        path, mark, query = target.partition("?")
         found = self.library.named(path)
         if found is None:
             names = ", ".join(self.library.names[:10]) or "none"

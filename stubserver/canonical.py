@@ -11,9 +11,9 @@ A *loose* key leaves out more (ids that a server made, the stream mode) and is l
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -67,6 +67,10 @@ _LOOSE_HINT: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)|"stre
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
 _PREFIX: Final = re.compile(r"(?:/v1(?=/|$)|/openai/v1(?=/|$)|/openai/deployments/[^/]+)+")
 _BOUNDARY: Final = re.compile(rb"--([^\r\n]{1,70})\r\n")
+_FIELD: Final = re.compile(r"(?:\$\.)?(?:[^.\[\]]+|\[(?:[0-9]{1,9}|\*)?\])(?:\.[^.\[\]]+|\[(?:[0-9]{1,9}|\*)?\])*")
+
+_DEEPEST: Final = 200
+"""So many levels of JSON are walked. A fixed number: whether two requests match must not hang on the stack's depth."""
 
 
 def normal_path(path: str) -> str:
@@ -77,21 +81,43 @@ def normal_path(path: str) -> str:
 
 
 def json_value(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """Parse *body* as a JSON object or array; anything else, and JSON too deep to walk, is NOT_JSON.
+    """Parse *body* as a JSON object or array; anything else, and JSON of more than 200 levels, is NOT_JSON.
 
-    Exact: integers of any size keep their value (orjson alone would round those beyond 64 bits).
+    Exact: integers of any size keep their value (orjson alone would round those beyond 64 bits), and a number that
+    no float can hold makes the body NOT_JSON rather than infinite.
     """
     if body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] not in (b"{", b"["):
         return NOT_JSON
+    value = _parsed(body)
+    # Only a body with so many brackets can be too deep: all others are spared the walk.
+    return NOT_JSON if body.count(b"[") + body.count(b"{") > _DEEPEST and _too_deep(value) else value
+
+
+def _parsed(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
     if not _LONG_NUMBER.search(body):
         try:
             return orjson.loads(body)
         except ValueError:
             pass  # lone surrogates and a byte order mark are refused by orjson alone
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        # Decoded here: json would take bytes in UTF-16 and UTF-32 too, which nothing else here reads.
+        text = body.decode("utf-8-sig", "surrogatepass")
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return NOT_JSON
+
+
+def _too_deep(value: Any) -> bool:  # noqa: ANN401  # any JSON value
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(_DEEPEST):
+        level = [child for parent in level for child in _children(parent) if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def _children(parent: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return parent.values() if isinstance(parent, dict) else parent
 
 
 def asks_for_stream(request: Request) -> bool:
@@ -106,19 +132,26 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(name)
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What makes two requests the same: vcrpy's matcher names, and JSON fields to leave out of the body.
 
     ``ignore`` adds to the volatile fields: a top-level member (``seed``) or a path to one
-    (``stream_options.include_obfuscation``, ``messages[].name``).
+    (``stream_options.include_obfuscation``, ``messages[].name``, ``messages[0]``). Raises UsageError.
     """
 
     match_on: tuple[str, ...] = DEFAULT_MATCH_ON
     ignore: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse names that are no matchers."""
+        """Refuse names that are no matchers, and fields that lead nowhere."""
         for name in self.match_on:
             if name not in MATCHERS:
                 msg = f"{name!r} is no matcher: choose from {', '.join(MATCHERS)}"
@@ -126,6 +159,10 @@ class Rules:
         if not self.match_on:
             msg = f"match_on is empty: choose from {', '.join(MATCHERS)}"
             raise UsageError(msg)
+        for path in self.ignore:
+            if not _FIELD.fullmatch(path):
+                msg = f"{path!r} is no JSON field: give a member (seed) or a path to one (messages[].name)"
+                raise UsageError(msg)
 
     @property
     def reads_body(self) -> bool:
@@ -150,10 +187,7 @@ class Rules:
         if "body" not in self.match_on:
             return b""
         value = self.value(request)
-        if value is not NOT_JSON:
-            with suppress(RecursionError):
-                return _dump(value)
-        return _one_boundary(request.body)
+        return _one_boundary(request.body) if value is NOT_JSON else _dump(value)
 
     def key(self, request: Request) -> bytes:
         """Return the match key: 8 bytes of the route, 16 of the canonical body."""
@@ -164,24 +198,20 @@ class Rules:
         if "body" not in self.match_on or not _LOOSE_HINT.search(request.body):
             return _digest(self.body(request))
         value = self.value(request)
-        if isinstance(value, dict):
-            with suppress(RecursionError):
-                value = {k: v for k, v in value.items() if k not in {"stream", "stream_options"}}
-                return _digest(_numbered_ids(_dump(_without_encrypted(value))))
-        return _digest(self.body(request))
+        if not isinstance(value, dict):
+            return _digest(self.body(request))
+        value = {k: v for k, v in value.items() if k not in {"stream", "stream_options"}}
+        return _digest(_numbered_ids(_dump(_without_encrypted(value))))
 
     def _reduced(self, value: Any, body: bytes) -> Any:  # noqa: ANN401  # any JSON value
         if value is NOT_JSON:
             return value
-        try:
-            if _REWRITABLE.search(body):
-                value = _plain(value)
-            if isinstance(value, dict):
-                value = {k: v for k, v in value.items() if k not in VOLATILE and not (k == "stream" and v is False)}
-            for path in self.ignore:
-                _drop(value, _steps(path))
-        except RecursionError:
-            return NOT_JSON
+        if _REWRITABLE.search(body):
+            value = _plain(value)
+        if isinstance(value, dict):
+            value = {k: v for k, v in value.items() if k not in VOLATILE and not (k == "stream" and v is False)}
+        for path in self.ignore:
+            _drop(value, _steps(path))
         return value
 
 
@@ -197,7 +227,7 @@ def _digest(body: bytes) -> bytes:
 def _query(request: Request) -> str:
     if not request.query:
         return ""
-    return repr(sorted(parse_qsl(request.query, keep_blank_values=True)))
+    return repr(sorted(parse_qsl(request.query, keep_blank_values=True, errors="surrogateescape")))
 
 
 def _headers(request: Request) -> str:
@@ -234,16 +264,21 @@ def _drop(value: Any, steps: list[str]) -> None:  # noqa: ANN401  # any JSON val
     """Remove what *steps* lead to, where it is there."""
     step, rest = steps[0], steps[1:]
     if step.startswith("["):
-        items = value if isinstance(value, list) else []
-        number = step[1:-1]
-        for item in items[int(number) : int(number) + 1] if number.isdigit() else items:
-            if rest:
-                _drop(item, rest)
+        if isinstance(value, list):
+            _drop_items(value, step[1:-1], rest)
     elif isinstance(value, dict) and step in value:
         if rest:
             _drop(value[step], rest)
         else:
             del value[step]
+
+
+def _drop_items(items: list[Any], number: str, rest: list[str]) -> None:
+    chosen = slice(int(number), int(number) + 1) if number.isdigit() else slice(None)
+    if not rest:
+        del items[chosen]
+    for item in items[chosen] if rest else ():
+        _drop(item, rest)
 
 
 def _without_encrypted(value: Any) -> Any:  # noqa: ANN401  # any JSON value

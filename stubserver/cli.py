@@ -129,7 +129,8 @@ def _refuse_recording(record_mode: str, upstream: str | None, fallback: str) -> 
 
 
 def _greet(stub: Any, paths: tuple[Path, ...]) -> None:  # noqa: ANN401  # StubServer, imported late
-    files, recordings = len(stub.library.files), len(stub.library.playlist.recordings)
+    files = sum(bool(file.recordings or not file.problems) for file in stub.library.files)
+    recordings = len(stub.library.playlist.recordings)
     serving = f"serving {_count(recordings, 'interaction')} from {_count(files, 'cassette')}"
     _say(f"stubserver listening on {stub.url}")
     _say(serving if paths else "serving no cassettes: every answer is the dummy's")

@@ -24,6 +24,7 @@ _KNOWN_BYTES: Final = 64 * 1024 * 1024
 _KNOWN_LONGEST: Final = 16 * 1024
 _UPLOAD_SPEED: Final = 1_000_000  # bytes a second that a body may take at least
 _LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 64 * 1024 * 1024
 
 
 class ServerSettings(NamedTuple):
@@ -98,13 +99,18 @@ class Connection:
             self._refuse(error)
         except OSError:
             pass  # the client left, or the server is stopping
+        except Exception:
+            # A mistake of ours: the client hears of it, and whoever runs the server sees it.
+            self._refuse(ProtocolError(500, "The server made a mistake with this request.", "internal_error"))
+            raise
         finally:
             self.close()
 
     def _converse(self) -> None:
-        known, receive = self._server.known, self._sock.recv
+        server, known, receive = self._server, self._server.known, self._sock.recv
         idle = True
-        while True:
+        while not server.stopping:
+            self.busy = False
             try:
                 data = receive(_RECEIVE)
             except BlockingIOError:
@@ -112,6 +118,7 @@ class Connection:
                 continue
             if not data:
                 return
+            self.busy = True
             entry = known.get(data) if idle else None
             if entry is not None:
                 if not self._answer(*entry):
@@ -145,23 +152,18 @@ class Connection:
 
     def _answer(self, prepared: Prepared, flags: int) -> bool:
         """Send the answer; False when the connection ends with it."""
-        self.busy = True
-        try:
-            answer = self._app.answer(prepared)
-            if self._server.stopping:
-                flags |= wire.CLOSE
-            pieces = answer.rendered.get(flags)
-            if pieces is None:
-                pieces = answer.rendered[flags] = wire.render(answer.response, flags)
-            for piece in pieces:
-                self._send(piece)
-        finally:
-            self.busy = False
-        if flags & wire.CLOSE or (flags & wire.HTTP10 and answer.response.events):
-            with suppress(OSError):
-                self._sock.shutdown(socket.SHUT_WR)
+        answer = self._app.answer(prepared)
+        if self._server.stopping:
+            flags |= wire.CLOSE
+        pieces = answer.rendered.get(flags)
+        if pieces is None:
+            pieces = answer.rendered[flags] = wire.render(answer.response, flags)
+        for piece in pieces:
+            self._send(piece)
+        if flags and wire.ends_connection(answer.response, flags):
+            self._sock.shutdown(socket.SHUT_WR)
             return False
-        return not self._server.stopping
+        return True
 
     def _send(self, piece: bytes) -> None:
         """Send all of *piece*; a client that does not read is given the time a body of that size may take."""
@@ -217,9 +219,10 @@ class Connection:
 
     def _linger(self) -> None:
         """Read and drop what is still coming: closing with unread bytes would reset the connection."""
+        self.busy = False
         self._sock.shutdown(socket.SHUT_WR)
         self._wait_at_most(_LINGER_SECONDS)
-        until, left = time.monotonic() + _LINGER_SECONDS, self._settings.limits.body
+        until, left = time.monotonic() + max(self._settings.timeout, _LINGER_SECONDS), _LINGER_BYTES
         while left > 0 and time.monotonic() < until and not self._server.stopping:
             data = self._sock.recv(_RECEIVE)
             if not data:
@@ -232,7 +235,12 @@ class Connection:
             self._sock.close()
 
     def interrupt(self, *, busy_too: bool) -> None:
-        """End the connection from another thread: at once when it waits for a request, later when it answers one."""
-        if busy_too or not self.busy:
-            with suppress(OSError):
+        """End the connection from another thread: at once, or, while it answers a request, only with *busy_too*.
+
+        One that waits hears the end of the input: a request that came in the same moment is still answered.
+        """
+        with suppress(OSError):
+            if busy_too:
                 self._sock.shutdown(socket.SHUT_RDWR)
+            elif not self.busy:
+                self._sock.shutdown(socket.SHUT_RD)

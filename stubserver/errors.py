@@ -4,12 +4,13 @@ StubserverError
 ├── UsageError            an option that cannot be, or two that contradict each other
 ├── CassetteError         a cassette file that cannot be used: file, item, cause
 │   └── NotACassetteError a file that holds something else
-└── ProtocolError         a request that breaks HTTP, or a limit of ours; carries the status to answer with
+├── ProtocolError         a request that breaks HTTP, or a limit of ours; carries the status to answer with
+└── UpstreamError         the real API did not answer, or not whole; carries the status to answer with
 """
 
 from __future__ import annotations
 
-__all__ = ["CassetteError", "NotACassetteError", "ProtocolError", "StubserverError", "UsageError"]
+__all__ = ["CassetteError", "NotACassetteError", "ProtocolError", "StubserverError", "UpstreamError", "UsageError"]
 
 
 class StubserverError(Exception):
@@ -46,3 +47,11 @@ class ProtocolError(StubserverError):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class UpstreamError(StubserverError):
+    """The real API did not answer, or not whole; ``status`` (502 or 504) is what the client gets. Holds no secret."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

@@ -17,6 +17,7 @@ from stubserver.messages import Answer, Request, Response
 __all__ = ["Entry", "Journal"]
 
 _BODY_SHOWN: Final = 65_536
+_BODY_CLEANED: Final = _BODY_SHOWN + 8192  # a secret that is cut in two would not be known as one
 _ENTRY_COST: Final = 1024
 
 
@@ -24,15 +25,14 @@ class Entry:
     """One request with its answer.
 
     ``number`` counts from 1, ``time`` is in seconds since the epoch, ``source`` and ``cassette`` say where the answer
-    came from, ``drift`` in which JSON paths the recording differs, ``note`` why nothing was found.
+    came from, ``drift`` in which JSON paths the recording differs, ``note`` why no answer was found.
     """
 
-    __slots__ = ("_answer", "_request", "note", "number", "time")
+    __slots__ = ("_answer", "_request", "number", "time")
 
-    def __init__(self, number: int, when: float, request: Request, answer: Answer, note: str) -> None:
+    def __init__(self, number: int, when: float, request: Request, answer: Answer) -> None:
         self.number = number
         self.time = when
-        self.note = note
         self._request = request
         self._answer = answer
 
@@ -42,7 +42,8 @@ class Entry:
         from stubserver.redaction import clean_request  # noqa: PLC0415  # start-up: only a reader needs it
 
         kept = self._request
-        return clean_request(kept._replace(body=_cut(kept.body)))
+        cleaned = clean_request(kept._replace(body=kept.body[:_BODY_CLEANED]))
+        return cleaned._replace(body=_cut(cleaned.body, len(kept.body)))
 
     @property
     def response(self) -> Response:
@@ -50,10 +51,9 @@ class Entry:
         from stubserver.redaction import clean_headers, clean_text  # noqa: PLC0415  # start-up: only a reader needs it
 
         kept = self._answer.response
-        body = _cut(kept.body)
-        text = body.decode("utf-8", "surrogateescape")
+        text = kept.body[:_BODY_CLEANED].decode("utf-8", "surrogateescape")
         cleaned = clean_text(text).encode("utf-8", "surrogateescape")
-        return kept._replace(headers=clean_headers(kept.headers), body=cleaned)
+        return kept._replace(headers=clean_headers(kept.headers), body=_cut(cleaned, len(kept.body)))
 
     @property
     def source(self) -> str:
@@ -69,6 +69,14 @@ class Entry:
     def drift(self) -> tuple[str, ...]:
         """The JSON paths in which the played recording differs from the request."""
         return self._answer.drift
+
+    @property
+    def note(self) -> str:
+        """Why no answer was found, as the error says it; empty when there was one."""
+        from stubserver.canonical import json_value  # noqa: PLC0415  # start-up: only a reader needs it
+
+        value = json_value(self._answer.response.body) if self.source == "unmatched" else None
+        return str(value["error"]["message"]) if isinstance(value, dict) else ""
 
     @property
     def size(self) -> int:
@@ -94,11 +102,11 @@ class Journal:
         self._number = 0
         self._lock = Lock()
 
-    def add(self, request: Request, answer: Answer, note: str = "") -> None:
+    def add(self, request: Request, answer: Answer) -> None:
         """Write an entry; the oldest ones leave when there are too many or too large ones."""
         with self._lock:
             self._number += 1
-            entry = Entry(self._number, time.time(), request, answer, note)
+            entry = Entry(self._number, time.time(), request, answer)
             self._entries.append(entry)
             self._bytes += entry.size
             while len(self._entries) > self._most or (self._bytes > self._most_bytes and len(self._entries) > 1):
@@ -130,7 +138,8 @@ class Journal:
             return self._entries[index]
 
 
-def _cut(body: bytes) -> bytes:
-    if len(body) <= _BODY_SHOWN:
+def _cut(body: bytes, size: int) -> bytes:
+    """Return what is shown of the cleaned beginning of a body that was *size* bytes long."""
+    if size <= _BODY_CLEANED and len(body) <= _BODY_SHOWN:
         return body
-    return body[:_BODY_SHOWN] + b" [cut here: %d bytes in all]" % len(body)
+    return body[:_BODY_SHOWN] + b" [cut here: %d bytes in all]" % size

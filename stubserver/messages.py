@@ -62,8 +62,11 @@ class Request(NamedTuple):
 
     @property
     def host(self) -> str:
-        """The host name in lower case, without port or user."""
-        return urlsplit(f"//{self.authority}").hostname or ""
+        """The host name in lower case, without port or user; empty when the authority is none."""
+        try:
+            return urlsplit(f"//{self.authority}").hostname or ""
+        except ValueError:
+            return ""
 
     @property
     def port(self) -> int | None:

@@ -35,7 +35,7 @@ def miss(
 
 def near_misses(playlist: Playlist, key: bytes, request: Request, rules: Rules) -> list[NearMiss]:
     """Return the three recordings that come nearest to *request*, the nearest first."""
-    compared = sorted(_compared(playlist, key, request, rules), key=lambda miss: (len(miss.differences), miss.cassette))
+    compared = sorted(_compared(playlist, key, request, rules), key=lambda miss: len(miss.differences))
     return compared[:_NEAR]
 
 

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from stubserver.messages import Headers, Interaction, Request
 
-__all__ = ["MARK", "clean_headers", "clean_request", "clean_text", "secrets_of"]
+__all__ = [
+    "MARK",
+    "clean_headers",
+    "clean_request",
+    "clean_text",
+    "clean_value",
+    "is_secret_header",
+    "is_secret_member",
+    "secrets_of",
+]
 
 MARK: Final = "REDACTED"
 
@@ -31,61 +40,106 @@ SECRET_HEADERS: Final = frozenset(
         "ocp-apim-subscription-key",
         "openai-organization",
         "openai-project",
+        "anthropic-organization-id",
     }
 )
+# Every provider has its own name for the same thing: x-openai-api-key, x-voyage-api-key, x-csrf-token.
+_SECRET_ENDINGS: Final = ("api-key", "-token", "-secret")
 # These name an account; they are taken out, but a cassette that still has them is not reported for it.
-_NOT_REPORTED: Final = frozenset({"openai-organization", "openai-project"})
+_NOT_REPORTED: Final = frozenset({"openai-organization", "openai-project", "anthropic-organization-id"})
 
 SECRET_QUERY: Final = frozenset(
-    {"key", "api-key", "api_key", "apikey", "access_token", "token", "sig", "signature"}
-    | {"x-amz-signature", "x-amz-credential", "x-amz-security-token", "client_secret"}
+    {"key", "api-key", "api_key", "apikey", "access_token", "refresh_token", "id_token", "token", "sig", "signature"}
+    | {"x-amz-signature", "x-amz-credential", "x-amz-security-token", "client_secret", "assertion", "password"}
 )
-SECRET_MEMBERS: Final = frozenset(
-    {"api_key", "apikey", "password", "secret", "client_secret", "access_token", "refresh_token", "id_token"}
-    | {"authorization"}
+"""Parameters of a query and fields of a form."""
+SECRET_MEMBERS: Final = (
+    *("api_key", "access_key", "secret_key", "private_key", "password", "passwd", "secret", "authorization"),
+    *("access_token", "refresh_token", "id_token", "auth_token", "session_token", "bearer_token"),
 )
+"""JSON members, in any case, with ``_``, ``-`` or nothing between the words; and each with a word before it."""
 
-_PATTERNS: Final = {
-    "an OpenAI-style key": r"\bsk-(?:ant-|or-v1-|proj-|svcacct-|service-|admin-)?(?=[\w-]*[0-9])[A-Za-z0-9_-]{20,}",
-    "a Google key": r"\bAIza[\w-]{35}(?![\w-])",
-    "an xAI key": r"\bxai-[0-9A-Za-z_]{70,}",
-    "a Groq key": r"\bgsk_[A-Za-z0-9]{50,}",
-    "a Perplexity key": r"\bpplx-[A-Za-z0-9]{40,}",
-    "an NVIDIA key": r"\bnvapi-[\w-]{60,}",
-    "a Replicate key": r"\br8_[\w-]{37}\b",
-    "a Hugging Face token": r"\b(?:hf_|api_org_)[A-Za-z0-9]{34}\b",
-    "an AWS key id": r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b",
-    "an AWS Bedrock key": r"\bABSK[A-Za-z0-9+/]{100,}={0,2}",
-    "a GitHub token": r"\b(?:gh[pousr]_[0-9A-Za-z]{36}|github_pat_\w{82})\b",
-    "a LangSmith key": r"\blsv2_(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{10}\b",
-    "a JSON web token": r"\bey[A-Za-z0-9_-]{17,}\.ey[A-Za-z0-9_-]{17,}\.[A-Za-z0-9_-]{10,}",
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY",
-}
-_COMPILED: Final = {name: re.compile(pattern) for name, pattern in _PATTERNS.items()}
-_ANY: Final = re.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS.values()))
-_MEMBER: Final = re.compile(
-    r'("(?:' + "|".join(sorted(SECRET_MEMBERS)) + r')"\s*:\s*")((?:[^"\\]|\\.)+)(")', re.IGNORECASE
+# What a key begins with, and how it goes on. Each text of the first column is looked for as it is, which is several
+# times as fast as a search that begins with \b; and no part that may fail is unbounded, so that no text takes long.
+_PATTERNS: Final = (
+    ("an OpenAI-style key", "sk-", r"(?=[A-Za-z_-]{0,80}+[0-9])[A-Za-z0-9_-]{20,}"),
+    ("a Google key", "AIza", r"[\w-]{35}(?![\w-])"),
+    ("an xAI key", "xai-", r"\w{70,}"),
+    ("a Groq key", "gsk_", r"[A-Za-z0-9]{50,}"),
+    ("a Perplexity key", "pplx-", r"[A-Za-z0-9]{40,}"),
+    ("an NVIDIA key", "nvapi-", r"[\w-]{60,}"),
+    ("a Replicate key", "r8_", r"[\w-]{37}\b"),
+    ("a Hugging Face token", "hf_", r"[A-Za-z0-9]{34}\b"),
+    ("a Hugging Face token", "api_org_", r"[A-Za-z0-9]{34}\b"),
+    *(("an AWS key id", prefix, r"[A-Z2-7]{16}\b") for prefix in ("AKIA", "ASIA", "ABIA", "ACCA")),
+    ("an AWS Bedrock key", "ABSK", r"[A-Za-z0-9+/]{100,}={0,2}"),
+    *(("a GitHub token", f"gh{letter}_", r"[0-9A-Za-z]{36}\b") for letter in "pousr"),
+    ("a GitHub token", "github_pat_", r"\w{82}\b"),
+    ("a LangSmith key", "lsv2_", r"(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{10}\b"),
+    ("a JSON web token", "ey", r"(?<!-ey)[\w-]{17,}\.ey[\w-]{17,}\.[\w-]{10,}"),
+    *(("a bearer token", f"{b}earer ", r"(?=[A-Za-z._~+/-]{0,80}+[0-9])[\w.~+/-]{16,}=*") for b in "bB"),
+    (
+        "a private key",
+        "-----BEGIN ",
+        r"[A-Z ]{0,40}PRIVATE KEY-----(?:[^-\"\\]|-(?!----)|\\+(?![\\\"])){0,20000}(?:-----END [A-Z ]{0,40}KEY-----)?",
+    ),
 )
-_QUERY_VALUE: Final = re.compile(r"([?&](?:" + "|".join(sorted(SECRET_QUERY)) + r")=)([^&#\s]+)", re.IGNORECASE)
-_USERINFO: Final = re.compile(r"(://)[^/@\s]+@")
+# A word begins with it, be it after a line end that JSON wrote as \n, or after any character that it wrote as \u0000.
+_BEGINS: Final = r"(?:(?<!\wKEY)|(?<=\\[bfnrt]KEY)|(?<=\\u[0-9A-Fa-f]{4}KEY))"
+_COMPILED: Final = {
+    (name, prefix): re.compile(re.escape(prefix) + _BEGINS.replace("KEY", re.escape(prefix)) + rest)
+    for name, prefix, rest in _PATTERNS
+}
+_ANY: Final = re.compile("|".join(pattern.pattern for pattern in _COMPILED.values()))
+_NAME: Final = r"(?:[\w-]{1,32}[_-])?(?:" + "|".join(SECRET_MEMBERS).replace("_", "[_-]?") + ")"
+_SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
+# A member of JSON, or of JSON that stands in a text of JSON, where each quote has 1, 3 or 7 backslashes (q). Its value
+# ends at a quote with as many, after whatever backslashes are escaped; or, cut off, at a bare quote or the text's end.
+_MEMBER: Final = re.compile(
+    rf'(?P<open>"(?P<name>{_NAME})(?P<q>\\{{0,7}})"\s*:\s*(?:\[\s*)?(?P=q)")(?!(?P=q)")'
+    r'(?P<value>(?:[^"\\]|\\+(?![\\"])|(?!(?:(?P=q)(?P=q)\\\\)*(?P=q)")\\+")*+(?:(?P=q)(?P=q)\\\\)*+)',
+    re.IGNORECASE,
+)
+_PARAMETER: Final = re.compile(r"([?&](" + "|".join(sorted(SECRET_QUERY)) + r""")=)([^&#\s"'<>\\]+)""", re.IGNORECASE)
+_USERINFO: Final = re.compile(r"(://)[\w.~!$&'()*+,;=:%-]+@")
 # What people and tools write where a secret was.
 _PLACEHOLDER: Final = re.compile(
-    r"redact|placeholder|dummy|fake|filtered|removed|scrub|mock|example|your|test|sanitiz|hidden|secret|<|x{3}|\*{3}|\.{3}|^$",
+    r"redact|placeholder|dummy|fake|filtered|removed|scrub|mock|example|your|test|sanitiz|hidden|secret|<|x{4}|\*{3}|\.{3}|^$",
     re.IGNORECASE,
 )
 _LEAST_SECRET: Final = 12
+_TOLD_BY: Final = 64
+
+
+def is_secret_header(name: str) -> bool:
+    """Tell whether the header field *name* holds a secret."""
+    lower = name.lower()
+    return lower in SECRET_HEADERS or lower.endswith(_SECRET_ENDINGS)
+
+
+def is_secret_member(name: str) -> bool:
+    """Tell whether a JSON member of this name holds a secret."""
+    return _SECRET_NAME.fullmatch(name) is not None
 
 
 def clean_text(text: str) -> str:
-    """Return *text* with everything that looks like a secret replaced by the mark."""
+    """Return *text* with everything that looks like a secret replaced by the mark; JSON stays JSON."""
     text = _ANY.sub(MARK, text)
-    text = _MEMBER.sub(rf"\g<1>{MARK}\g<3>", text)
-    return _USERINFO.sub(rf"\g<1>{MARK}@", _QUERY_VALUE.sub(rf"\g<1>{MARK}", text))
+    text = _MEMBER.sub(rf"\g<open>{MARK}", text)
+    text = _PARAMETER.sub(rf"\g<1>{MARK}", f"&{text}")[1:]  # a form's first field, too
+    return _USERINFO.sub(rf"\g<1>{MARK}@", text)
+
+
+def clean_value(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Return the JSON *value* with the mark for every member that holds a secret, whatever its type."""
+    if isinstance(value, dict):
+        return {k: MARK if is_secret_member(k) else clean_value(v) for k, v in value.items()}
+    return [clean_value(v) for v in value] if isinstance(value, list) else value
 
 
 def clean_headers(headers: Headers) -> Headers:
     """Return *headers* with the values of secret fields replaced by the mark."""
-    return tuple((name, MARK if name.lower() in SECRET_HEADERS else clean_text(value)) for name, value in headers)
+    return tuple((name, MARK if is_secret_header(name) else clean_text(value)) for name, value in headers)
 
 
 def clean_request(request: Request) -> Request:
@@ -113,11 +167,10 @@ def secrets_of(interaction: Interaction) -> list[str]:
 
 def _header_secrets(headers: Headers) -> Iterator[str]:
     for name, value in headers:
-        lower = name.lower()
-        if lower in SECRET_HEADERS and lower not in _NOT_REPORTED and _is_real(value):
+        if not is_secret_header(name):
+            yield from (f"header {name}: {what}" for what in _keys(value))
+        elif name.lower() not in _NOT_REPORTED and _is_real(value):
             yield f"header {name}"
-        elif lower not in SECRET_HEADERS and any(not _PLACEHOLDER.search(m[0]) for m in _ANY.finditer(value)):
-            yield f"header {name}: what looks like a key"
 
 
 def _query_secrets(query: str) -> Iterator[str]:
@@ -128,16 +181,34 @@ def _query_secrets(query: str) -> Iterator[str]:
 
 def _text_secrets(body: bytes) -> Iterator[str]:
     text = body.decode("utf-8", "replace")
-    if _ANY.search(text):
-        for name, pattern in _COMPILED.items():
-            if any(not _PLACEHOLDER.search(found[0]) for found in pattern.finditer(text)):
-                yield name
-    for found in _MEMBER.finditer(text):
-        if _is_real(found[2]):
-            yield f"member {found[1].split(chr(34))[1]}"
+    yield from _keys(text)
+    members = {found["name"] for found in _MEMBER.finditer(text) if _is_real_word(found["value"])}
+    yield from (f"member {name}" for name in sorted(members))
+    parameters = {found[2] for found in _PARAMETER.finditer(f"&{text}") if _is_real_word(found[3])}
+    yield from (f"parameter {name}" for name in sorted(parameters))
+
+
+def _keys(text: str) -> list[str]:
+    """Name the kinds of keys in *text*, placeholders aside."""
+    if not _ANY.search(text):
+        return []
+    return sorted({name for (name, _), pattern in _COMPILED.items() if any(map(_is_key, pattern.finditer(text)))})
+
+
+def _is_key(found: re.Match[str]) -> bool:
+    # A long key may hold any word by chance: a placeholder says at its beginning that it is one.
+    return not _PLACEHOLDER.search(found[0][:_TOLD_BY])
 
 
 def _is_real(value: str) -> bool:
     """Tell a credential from the placeholders that are written where one was taken out."""
-    token = value.rpartition(" ")[2] if value.lower().startswith(("bearer ", "basic ")) else value
-    return len(token) >= _LEAST_SECRET and not _PLACEHOLDER.search(value)
+    return len(_token(value)) >= _LEAST_SECRET and not _PLACEHOLDER.search(value[:_TOLD_BY])
+
+
+def _is_real_word(value: str) -> bool:
+    """Tell a credential from placeholders and from prose."""
+    return " " not in _token(value) and _is_real(value)
+
+
+def _token(value: str) -> str:
+    return value.rpartition(" ")[2] if value.lower().startswith(("bearer ", "basic ")) else value

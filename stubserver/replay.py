@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from stubserver.messages import Headers, Response, header
@@ -20,14 +20,17 @@ __all__ = ["Mode", "accepts", "replayed"]
 _MOST_DECODED: Final = 256 * 1024 * 1024
 _FRAMING: Final = HOP_BY_HOP | {"content-length", "content-encoding"}
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_UNSENDABLE: Final = re.compile("[\0\r\n]")
-_LAST_STATUS: Final = 599
+_UNSENDABLE: Final = re.compile("[\0-\x08\x0a-\x1f\x7f]")
+_OURS: Final = "x-stubserver-"
+_LAST_STATUS: Final = 999
 _INFORMATIONAL: Final = 200
+_GZIP: Final = zlib.MAX_WBITS | 16
+_ZERO: Final = re.compile(r"\s*q\s*=\s*0(?:\.0*)?\s*")
 
 
 def accepts(headers: Headers) -> str:
     """Return what a request says of the encodings it takes, in a short form that equal clients share."""
-    return (header(headers, "accept-encoding") or "").lower()
+    return ",".join(value for name, value in headers if name.lower() == "accept-encoding").lower()
 
 
 class Mode(NamedTuple):
@@ -40,10 +43,11 @@ class Mode(NamedTuple):
 def replayed(recorded: Response, accepted: str, mode: Mode | None = None) -> Response:
     """Prepare *recorded* for a client that takes the encodings in *accepted*; in the stream *mode* if one is given."""
     encoding = (header(recorded.headers, "content-encoding") or "").strip().lower()
+    encoding = "gzip" if encoding == "x-gzip" else encoding
     body, kept = _encoded(recorded.body, encoding, accepted if mode is None else "")
     headers = _clean(recorded.headers)
     if kept:
-        headers = (*headers, ("content-encoding", encoding))
+        headers = (*headers, _sendable("content-encoding", encoding))
     events = recorded.events and not kept
     response = recorded._replace(status=_status(recorded.status), headers=headers, body=body, events=events)
     response = response._replace(reason=_reason(recorded.reason))
@@ -71,11 +75,15 @@ def _reason(reason: str) -> str:
 
 
 def _clean(headers: Headers) -> Headers:
-    """Drop what belongs to the recorded connection, and what could not be sent at all."""
-    connection = header(headers, "connection") or ""
-    named = {name.strip().lower() for name in connection.split(",")} if connection else set()
-    dropped = _FRAMING | named
-    return tuple(_sendable(n, v) for n, v in headers if n.lower() not in dropped and _TOKEN.fullmatch(n))
+    """Drop what belongs to the recorded connection, what could not be sent at all, and what we say ourselves."""
+    dropped = _FRAMING.union(
+        name.strip().lower() for field, value in headers if field.lower() == "connection" for name in value.split(",")
+    )
+    return tuple(_sendable(n, v) for n, v in headers if _TOKEN.fullmatch(n) and not _is_ours(n.lower(), dropped))
+
+
+def _is_ours(name: str, dropped: frozenset[str]) -> bool:
+    return name in dropped or name.startswith(_OURS)
 
 
 def _sendable(name: str, value: str) -> tuple[str, str]:
@@ -102,12 +110,14 @@ def _encoded(body: bytes, encoding: str, accepted: str) -> tuple[bytes, bool]:
 
 
 def _takes(accepted: str, encoding: str) -> bool:
-    """Tell whether an Accept-Encoding names *encoding*, and not with ``q=0``."""
-    for part in accepted.split(","):
-        name, _, weight = part.partition(";")
-        if name.strip() in {encoding, "*"}:
-            return not re.fullmatch(r"\s*q\s*=\s*0(?:\.0*)?\s*", weight)
-    return False
+    """Tell whether an Accept-Encoding names *encoding*, or else ``*``, and not with ``q=0``."""
+    weights = {name.strip().removeprefix("x-"): weight for name, _, weight in _parts(accepted)}
+    weight = weights.get(encoding, weights.get("*"))
+    return weight is not None and not _ZERO.fullmatch(weight)
+
+
+def _parts(accepted: str) -> Iterator[tuple[str, str, str]]:
+    return (part.partition(";") for part in accepted.split(","))
 
 
 def _is_text(body: bytes) -> bool:
@@ -126,7 +136,8 @@ def _inflate(*wbits: int) -> Callable[[bytes], bytes | None]:
                 plain = inflater.decompress(body, _MOST_DECODED)
             except zlib.error:
                 continue
-            if inflater.eof and not inflater.unconsumed_tail:
+            # A gzip stream that was cut off is still one; raw deflate has no mark by which to tell.
+            if inflater.eof or (plain and bits == _GZIP and not inflater.unconsumed_tail):
                 return plain
         return None
 
@@ -134,7 +145,6 @@ def _inflate(*wbits: int) -> Callable[[bytes], bytes | None]:
 
 
 _DECODERS: Final[dict[str, Callable[[bytes], bytes | None]]] = {
-    "gzip": _inflate(zlib.MAX_WBITS | 16),
-    "x-gzip": _inflate(zlib.MAX_WBITS | 16),
+    "gzip": _inflate(_GZIP),
     "deflate": _inflate(zlib.MAX_WBITS, -zlib.MAX_WBITS),
 }

@@ -25,6 +25,7 @@ __all__ = ["Server"]
 
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_WHEN_FULL: Final = 0.01
+_LAST_PORT: Final = 65_535
 
 
 class Server(ThreadingHTTPServer):
@@ -48,16 +49,17 @@ class Server(ThreadingHTTPServer):
         self.address_family, address = _resolve(host, port)
         self._connections: set[Connection] = set()
         self._workers = Threads()
-        self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
-        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._spare: int | None = None
         self._also: socket.socket | None = None
+        self._wake_receiver, self._wake_sender = socket.socketpair()
         try:
+            self._spare = os.open(os.devnull, os.O_RDONLY)
             super().__init__(address, BaseHTTPRequestHandler)
+            if host == "localhost":
+                self._also = _other_loopback(self.server_port, chosen=port != 0)
         except OSError as error:
             self.server_close()
             raise _bind_error(host, port, error) from error
-        if host == "localhost":
-            self._also = _other_loopback(self.socket)
         _live.add(self)
 
     def server_bind(self) -> None:
@@ -73,7 +75,8 @@ class Server(ThreadingHTTPServer):
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Accept connections until :meth:`shutdown`; *poll_interval* is the stdlib's and means nothing here."""
         del poll_interval
-        with selectors.DefaultSelector() as selector:
+        # poll needs no descriptor of its own, which there might be none left of, and which a forked child would inherit
+        with selectors.PollSelector() as selector:
             for listener in filter(None, (self.socket, self._also)):
                 listener.settimeout(0)
                 selector.register(listener, selectors.EVENT_READ)
@@ -105,8 +108,8 @@ class Server(ThreadingHTTPServer):
         until = time.monotonic() + grace
         for connection in list(self._connections):
             connection.interrupt(busy_too=False)
-        while time.monotonic() < until and any(c.busy for c in list(self._connections)):
-            time.sleep(0.002)
+        while self._connections and time.monotonic() < until:
+            time.sleep(0.001)
         for connection in list(self._connections):
             connection.interrupt(busy_too=True)
         self._workers.end(1.0)
@@ -189,26 +192,34 @@ if hasattr(os, "register_at_fork"):
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    if not 0 <= port <= _LAST_PORT:
+        msg = f"port {port} cannot be: give one from 1 to {_LAST_PORT}, or 0 for any free one"
+        raise UsageError(msg)
     name = "127.0.0.1" if host == "localhost" else host
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         msg = f"cannot listen on {host}: {error}; give an address of this machine, such as 127.0.0.1 or ::1"
         raise UsageError(msg) from error
     return socket.AddressFamily(found[0][0]), found[0][4]
 
 
-def _other_loopback(first: socket.socket) -> socket.socket | None:
-    """Listen on ::1 as well: clients resolve ``localhost`` to either address."""
+def _other_loopback(port: int, *, chosen: bool) -> socket.socket | None:
+    """Listen on ::1 as well, where there is one: clients resolve ``localhost`` to either address.
+
+    Raises OSError when another program has the *chosen* port there: it would get what is meant for us.
+    """
     sock = None
     try:
         sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("::1", first.getsockname()[1]))
+        sock.bind(("::1", port))
         sock.listen(Server.request_queue_size)
-    except OSError:
+    except OSError as error:
         if sock is not None:
             sock.close()
+        if chosen and error.errno == errno.EADDRINUSE:
+            raise
         return None
     return sock
 

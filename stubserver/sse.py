@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["data_of", "frame", "is_event_stream", "split"]
 
 # An event ends at the first empty line; line ends are LF, CRLF or CR, as the HTML standard has them.
-_EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r(?!\n)|\n\r\n|\r\n\n")
+_EVENT_END: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 
 def is_event_stream(content_type: str | None) -> bool:

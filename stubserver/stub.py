@@ -24,6 +24,8 @@ __all__ = ["StubServer"]
 
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 0.5
+_JOIN_SECONDS = 1.0
+_LONGEST_TIMEOUT = 86_400.0
 
 StrPath = str | os.PathLike[str]
 
@@ -76,11 +78,16 @@ class StubServer:
             error_status=_status(error_status),
             on_report=on_report,
         )
-        self._settings = ServerSettings(timeout=timeout, connections=max_connections, limits=Limits(body=max_body))
+        self._settings = ServerSettings(
+            timeout=_seconds(timeout),
+            connections=_at_least_one("max_connections", max_connections),
+            limits=Limits(body=_at_least_one("max_body", max_body)),
+        )
         self._address = (host, port)
         self._server: Server | None = None
+        self._threads: list[threading.Thread] = []
         self._ended = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call stop() while its thread is in start()
 
     def start(self) -> Self:
         """Listen and serve; returns when the first request can come. Starting twice is an error."""
@@ -88,13 +95,19 @@ class StubServer:
             if self._server is not None:
                 msg = "the stub is running already: stop it first"
                 raise UsageError(msg)
-            self._server = server = Server(*self._address, self._app, self._settings)
+            server = Server(*self._address, self._app, self._settings)
             self._ended = threading.Event()
-        self._accepting = threading.Thread(target=server.serve_forever, name="stubserver-accept", daemon=True)
-        self._accepting.start()
-        if self._library.watched:
-            watching = threading.Thread(target=self._watch, args=(self._ended,), name="stubserver-watch", daemon=True)
-            watching.start()
+            self._threads = [threading.Thread(target=server.serve_forever, name="stubserver-accept", daemon=True)]
+            if self._library.watched:
+                watch, ended = self._watch, (self._ended,)
+                self._threads.append(threading.Thread(target=watch, args=ended, name="stubserver-watch", daemon=True))
+            self._server = server
+            try:
+                for thread in self._threads:
+                    thread.start()
+            except RuntimeError:  # the system has no thread left
+                self.stop()
+                raise
         return self
 
     def stop(self, grace: float = _GRACE_SECONDS) -> None:
@@ -102,17 +115,21 @@ class StubServer:
 
         May be called before the start, twice, and in a forked child (where it lets go of the parent's server).
         """
+        if self._server is not None and not self._server.owned:
+            self._server = None  # in a forked child all is closed already, and a lock may have been held for ever
+            return
         with self._lock:
             server, self._server = self._server, None
+            threads, ended = self._threads, self._ended
         if server is None:
             return
-        self._ended.set()
+        ended.set()
         server.shutdown()
-        if self._accepting is not threading.current_thread() and server.owned:
-            self._accepting.join()
+        for thread in threads:
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(_JOIN_SECONDS)
         server.server_close()
-        if server.owned:
-            server.end_connections(grace)
+        server.end_connections(grace)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -192,3 +209,17 @@ def _status(status: int) -> int:
         msg = f"error_status {status} is no error: give a status from 400 to 599"
         raise UsageError(msg)
     return status
+
+
+def _seconds(timeout: float) -> float:
+    if not 0 < timeout <= _LONGEST_TIMEOUT:
+        msg = f"timeout {timeout} cannot be: give seconds, more than 0 and a day at most"
+        raise UsageError(msg)
+    return timeout
+
+
+def _at_least_one(name: str, number: int) -> int:
+    if number < 1:
+        msg = f"{name} {number} cannot be: give 1 or more"
+        raise UsageError(msg)
+    return number

@@ -31,26 +31,35 @@ class Threads:
                 self._idle -= 1
                 self._jobs.put(job)
                 return
-            thread = threading.Thread(target=self._work, args=(job,), name="stubserver-connection", daemon=True)
+            thread = threading.Thread(target=self._work, name="stubserver-connection", daemon=True)
             self._threads.add(thread)
         try:
             thread.start()
         except RuntimeError as error:  # the system has no thread left
             self._threads.discard(thread)
             raise OSError(errno.EAGAIN, str(error)) from error
+        self._jobs.put(job)  # not an argument of the thread, which would hold on to it for good
 
-    def _work(self, job: Callable[[], None] | None) -> None:
-        while job is not None:
-            job()
-            with self._lock:
-                if self._ended:
-                    break
-                self._idle += 1
-            try:
-                job = self._jobs.get(timeout=_IDLE_SECONDS)
-            except Empty:
-                job = self._leave()
-        self._threads.discard(threading.current_thread())
+    def _work(self) -> None:
+        try:
+            job = self._jobs.get()
+            while job is not None:
+                job()
+                del job  # what it holds on to goes now, not with the next one
+                job = self._next()
+        finally:
+            self._threads.discard(threading.current_thread())
+
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for another job; None when it is time to leave."""
+        with self._lock:
+            if self._ended:
+                return None
+            self._idle += 1
+        try:
+            return self._jobs.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            return self._leave()
 
     def _leave(self) -> Callable[[], None] | None:
         """Leave the idle ones, unless a job was given to this thread in the same moment."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from http import HTTPStatus
+from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
 import httptools
@@ -18,7 +19,19 @@ from stubserver import sse
 from stubserver.errors import ProtocolError
 from stubserver.messages import Headers, Request, Response
 
-__all__ = ["CLOSE", "CONTINUE", "HEAD", "HTTP10", "Limits", "Parsed", "RequestParser", "State", "render"]
+__all__ = [
+    "CLOSE",
+    "CONTINUE",
+    "HEAD",
+    "HOP_BY_HOP",
+    "HTTP10",
+    "Limits",
+    "Parsed",
+    "RequestParser",
+    "State",
+    "ends_connection",
+    "render",
+]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,11 +52,14 @@ _REQUEST_LINE: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\
 _FIELD_LINES: Final = re.compile(rb"(?:" + _TOKEN + rb":[\t \x21-\x7e\x80-\xff]*\r\n)*\r\n")
 _BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])(?::[0-9]{0,5})?")
-_ABSOLUTE: Final = re.compile(r"(https?)://([^/?]*)(.*)", re.IGNORECASE)
-_LENGTH: Final = re.compile(r"[0-9]{1,19}")
-_BIG_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(r"(https?)://([^/?]+)(.*)", re.IGNORECASE)
+_LENGTH: Final = re.compile(r"0*([0-9]{1,19})")
+_HUGE_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*0*[1-9][0-9]{19,}[ \t]*\r\n", re.IGNORECASE)
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t \x21-\x7e\x80-\xff]*)?")
 _FIRST_BYTE: Final = re.compile(_TOKEN[:-1])
+_NAME: Final = re.compile(_TOKEN.decode("ascii"))
+_FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding"})
+_NO_REQUEST_LINE: Final = "The request line is not 'METHOD target HTTP/1.1'."
 _CHUNK_LINE_LIMIT: Final = 4096
 _EMPTY_LINES: Final = 4
 _BODILESS: Final = frozenset({204, 304})
@@ -81,6 +97,7 @@ class RequestParser:
         self._limits = limits
         self._buffer = bytearray()
         self._scanned = 0
+        self._empty_lines = 0
         self._head: _Head | None = None
         self._body: _Sized | _Chunked | None = None
 
@@ -135,18 +152,17 @@ class RequestParser:
             return False
         raw = bytes(buffer[: end + 4])
         del buffer[: end + 4]
-        self._scanned = 0
+        self._scanned = self._empty_lines = 0
         self._head = head = _Head(raw, self._limits)
         self._body = head.body(self._limits)
         return True
 
     def _skip_empty_lines(self) -> None:
         """Skip a few empty lines before a request (RFC 9112, 2.2); more are no HTTP."""
-        skipped = 0
         while self._buffer.startswith(b"\r\n"):
             del self._buffer[:2]
-            skipped += 1
-            if skipped > _EMPTY_LINES:
+            self._empty_lines += 1
+            if self._empty_lines > _EMPTY_LINES:
                 raise ProtocolError(400, "Too many empty lines before the request.")
 
     def _check_partial_head(self, end: int) -> None:
@@ -159,6 +175,8 @@ class RequestParser:
         line_end = buffer.find(b"\r\n")
         if (line_end if line_end >= 0 else len(buffer)) > self._limits.target + 64:
             raise ProtocolError(414, f"The request target is longer than {self._limits.target} bytes.")
+        if line_end >= max(0, self._scanned - 1) and not _REQUEST_LINE.match(buffer):
+            raise ProtocolError(400, _NO_REQUEST_LINE)
         if len(buffer) > self._limits.head or end >= 0:
             raise ProtocolError(431, f"The request's head is longer than {self._limits.head} bytes.")
 
@@ -172,7 +190,8 @@ class _Head:
         line = _REQUEST_LINE.match(raw)
         if line is None or not _FIELD_LINES.fullmatch(raw, line.end()):
             raise ProtocolError(400, _cause(raw))
-        if raw[line.end() - 5 : line.end() - 4] != b"1":
+        version = raw[line.end() - 5 : line.end() - 2]
+        if version not in (b"1.1", b"1.0"):
             raise ProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
         self._raw_target = b""
         fields: list[tuple[str, str]] = []
@@ -181,7 +200,7 @@ class _Head:
             raise ProtocolError(431, f"The request has more than {limits.fields} header fields.")
         self.fields: Headers = tuple(fields)
         self._names = [name.lower() for name, _ in fields]
-        old = raw[line.end() - 3 : line.end() - 2] == b"0"
+        old = version == b"1.0"
         self.flags = self._connection_flags(old=old)
         self.authority = self._host(old=old)
         self.target = self._read_target(limits)
@@ -206,8 +225,7 @@ class _Head:
 
     @staticmethod
     def _refuse(raw: bytes, error: Exception, limits: Limits) -> None:
-        length = _BIG_LENGTH.search(raw)
-        if length and (len(length[1]) > 19 or int(length[1]) > limits.body):  # noqa: PLR2004  # digits of 2**63
+        if _HUGE_LENGTH.search(raw):  # beyond what llhttp can count
             raise _too_large(limits)
         raise ProtocolError(400, f"The request's head is malformed: {error}.") from None
 
@@ -229,10 +247,7 @@ class _Head:
         hosts = self._values("host")
         if len(hosts) > 1 or (not hosts and not old):
             raise ProtocolError(400, "The request needs exactly one Host header field.")
-        host = hosts[0].strip(" \t") if hosts else ""
-        if not _HOST.fullmatch(host):
-            raise ProtocolError(400, "The Host header field is no host name with an optional port.")
-        return host
+        return _checked_host(hosts[0] if hosts else "", "Host header field")
 
     def _read_target(self, limits: Limits) -> str:
         if len(self._raw_target) > limits.target:
@@ -240,7 +255,7 @@ class _Head:
         target = self._raw_target.decode("ascii")
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute:
-            self.authority = absolute[2]
+            self.authority = _checked_host(absolute[2], "authority of the request target")
             target = absolute[3] if absolute[3].startswith("/") else f"/{absolute[3]}"
         if not target.startswith("/") and not (target == "*" and self.method == "OPTIONS"):
             raise ProtocolError(400, "The request target is neither a path nor an absolute http URI.")
@@ -259,18 +274,19 @@ class _Head:
         """Decide how long the body is; every doubt is refused."""
         codings, lengths = self._values("transfer-encoding"), self._values("content-length")
         if codings:
-            if lengths or self.flags & HTTP10 or [c.strip(" \t").lower() for c in codings] != ["chunked"]:
+            if lengths or self.flags & HTTP10 or [c.lower() for c in codings] != ["chunked"]:
                 raise ProtocolError(400, "Transfer-Encoding must be 'chunked' alone, without Content-Length.")
             return _Chunked(limits)
         if not lengths:
             self.expects_continue = False
             return _Sized(0)
-        text = lengths[0].strip(" \t")
+        text = lengths[0]
         if len(lengths) > 1 or not text.isascii() or not text.isdigit():
             raise ProtocolError(400, "Content-Length must be there once, as a decimal number.")
-        if not _LENGTH.fullmatch(text) or int(text) > limits.body:
+        number = _LENGTH.fullmatch(text)
+        if number is None or int(number[1]) > limits.body:
             raise _too_large(limits)
-        return _Sized(int(text))
+        return _Sized(int(number[1]))
 
 
 class _Sink:
@@ -286,7 +302,8 @@ class _Sink:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.decode("ascii"), value.decode("latin-1")))
+        # llhttp leaves the space behind a value, which is not part of it (RFC 9110, 5.5).
+        self._fields.append((name.decode("ascii"), value.decode("latin-1").rstrip(" \t")))
 
 
 class _Sized:
@@ -314,11 +331,11 @@ class _Sized:
 class _Chunked:
     """A body in chunks (RFC 9112, 7.1): extensions are skipped, trailers are read and dropped."""
 
-    __slots__ = ("_left", "_limits", "_parts", "_trailers", "size")
+    __slots__ = ("_content", "_left", "_limits", "_trailers", "size")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._parts: list[bytes] = []
+        self._content = bytearray()  # not a list of parts: chunks of a byte would cost forty times their size
         self._left = 0
         self._trailers = -1
         self.size = 0
@@ -341,7 +358,7 @@ class _Chunked:
                 self._start_chunk(line)
 
     def content(self) -> bytes:
-        return b"".join(self._parts)
+        return bytes(self._content)
 
     def _take_data(self, buffer: bytearray) -> bool:
         """Take the data of one chunk with its line end."""
@@ -349,7 +366,7 @@ class _Chunked:
             return False
         if buffer[self._left : self._left + 2] != b"\r\n":
             raise ProtocolError(400, "A chunk of the body is longer than its size says.")
-        self._parts.append(bytes(memoryview(buffer)[: self._left]))
+        self._content += memoryview(buffer)[: self._left]
         del buffer[: self._left + 2]
         self._left = 0
         return True
@@ -385,6 +402,20 @@ class _Chunked:
             raise ProtocolError(400, "A trailer field of the chunked body is malformed.")
 
 
+def _checked_host(host: str, where: str) -> str:
+    if not _HOST.fullmatch(host) or (host.startswith("[") and not _is_ipv6(host[1 : host.index("]")])):
+        raise ProtocolError(400, f"The {where} is no host name with an optional port.")
+    return host
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _too_large(limits: Limits) -> ProtocolError:
     text = f"Request body too large: the limit is {limits.body} bytes (see --max-body)."
     return ProtocolError(413, text, "request_too_large")
@@ -397,7 +428,7 @@ def _cause(raw: bytes) -> str:
     if _BARE_LINE_END.search(raw):
         return "A line of the request's head does not end with CR LF."
     if not _REQUEST_LINE.match(raw):
-        return "The request line is not 'METHOD target HTTP/1.1'."
+        return _NO_REQUEST_LINE
     if b"\r\n " in raw or b"\r\n\t" in raw:
         return "A header field is folded over several lines, which HTTP/1.1 no longer allows."
     return "A header field is malformed: 'Name: value' is expected, without a space before the colon."
@@ -408,15 +439,15 @@ def render(response: Response, flags: int) -> tuple[bytes, ...]:
 
     Framing is always ours: Content-Length, or chunks for an event stream. ValueError for a header that could break it.
     """
-    bodiless = response.status in _BODILESS or response.status < _INFORMATIONAL
-    streamed = response.events and not bodiless and not flags & HEAD
+    bodiless = _is_bodiless(response)
+    streamed = _is_streamed(response, flags)
     chunked = streamed and not flags & HTTP10
     head = _head_lines(response)
     if chunked:
         head.append("Transfer-Encoding: chunked")
     elif not streamed and not bodiless:
         head.append(f"Content-Length: {len(response.body)}")
-    if flags & CLOSE or (streamed and not chunked):
+    if ends_connection(response, flags):
         head.append("Connection: close")
     elif flags & HTTP10:
         head.append("Connection: keep-alive")
@@ -429,9 +460,26 @@ def render(response: Response, flags: int) -> tuple[bytes, ...]:
     return (start, *(b"%x\r\n%b\r\n" % (len(event), event) for event in events), b"0\r\n\r\n")
 
 
+def ends_connection(response: Response, flags: int) -> bool:
+    """Tell whether the connection ends after *response*: asked for, or the only way to end a stream in HTTP/1.0."""
+    return bool(flags & CLOSE or (flags & HTTP10 and _is_streamed(response, flags)))
+
+
+def _is_bodiless(response: Response) -> bool:
+    return response.status in _BODILESS or response.status < _INFORMATIONAL
+
+
+def _is_streamed(response: Response, flags: int) -> bool:
+    return response.events and not flags & HEAD and not _is_bodiless(response)
+
+
 def _head_lines(response: Response) -> list[str]:
     lines = [f"HTTP/1.1 {response.status} {response.reason or _reason(response.status)}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
+    for name, value in response.headers:
+        if not _NAME.fullmatch(name) or name.lower() in _FRAMING:
+            msg = f"the response has a header that only the server may set, or whose name is none: {name[:40]!r}"
+            raise ValueError(msg)
+        lines.append(f"{name}: {value}")
     if any("\r" in line or "\n" in line or "\0" in line for line in lines):
         msg = "a header of the response holds a line end or a NUL"
         raise ValueError(msg)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, Final
 
 from stubserver.messages import Headers, Interaction, Request, Response, header
 from stubserver.sse import is_event_stream
 
-__all__ = ["FormatError", "items_of", "read_interaction", "read_request", "read_response"]
+__all__ = ["TOO_OLD", "FormatError", "is_http", "items_of", "read_interaction", "read_request", "read_response"]
+
+TOO_OLD: Final = "written by a vcrpy before 1.0: convert it with 'python -m vcr.migration PATH'"
 
 
 class FormatError(ValueError):
@@ -24,8 +26,7 @@ class FormatError(ValueError):
 def items_of(document: object) -> list[Any] | None:
     """Return the recorded items of a whole document; None when it is no cassette. Raises FormatError."""
     if isinstance(document, list) and document and _is_item(document[0]):
-        text = "written by a vcrpy before 1.0: convert it with 'python -m vcr.migration PATH'"
-        raise FormatError(text)
+        raise FormatError(TOO_OLD)
     if not isinstance(document, dict):
         return None
     if "interactions" in document:
@@ -66,8 +67,9 @@ def read_request(item: Any) -> Request:  # noqa: ANN401  # plain data from a fil
     uri = data.get("uri", data.get("url"))
     if not isinstance(uri, str):
         raise FormatError("the request has no uri")
-    method = data.get("method", "GET")
-    body = _parsed_body(data) if "parsed_body" in data else _body(data.get("body"), "request")
+    method = data.get("method") or "GET"
+    parsed = data.get("parsed_body")
+    body = _body(data.get("body"), "request") if parsed is None else _json(parsed)
     return Request.from_uri(str(method).upper(), uri, _headers(data.get("headers")), body)
 
 
@@ -94,20 +96,33 @@ def _part(item: Any, name: str) -> dict[str, Any]:  # noqa: ANN401  # plain data
 
 
 def _response_body(data: dict[str, Any]) -> bytes:
-    if "parsed_body" in data:
-        return _parsed_body(data)
-    if "content" in data and "body" not in data:
-        return _body(data["content"], "response")
-    body = data.get("body")
-    if isinstance(body, dict):
-        if "base64_string" in body:
-            return base64.b64decode(str(body["base64_string"]))
-        body = body.get("string", b"")
-    return _body(body, "response")
+    if data.get("parsed_body") is not None:
+        return _json(data["parsed_body"])
+    body = data.get("body", data.get("content"))
+    if isinstance(body, dict) and "base64_string" in body:
+        return _base64(body["base64_string"])
+    return _body(body.get("string") if isinstance(body, dict) else body, "response")
 
 
-def _parsed_body(data: dict[str, Any]) -> bytes:
-    return json.dumps(data["parsed_body"], default=str).encode()
+def _base64(value: object) -> bytes:
+    try:
+        return base64.b64decode(str(value))
+    except ValueError as error:
+        text = f"its base64_string does not decode: {error}"
+        raise FormatError(text) from error
+
+
+def _json(value: object) -> bytes:
+    """Write a body that was recorded as data, as its client did or would have."""
+    try:
+        return json.dumps(value, default=_json_text).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"a body that is data cannot be written as JSON: {error}"
+        raise FormatError(text) from error
+
+
+def _json_text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _body(value: object, where: str) -> bytes:
@@ -118,7 +133,7 @@ def _body(value: object, where: str) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
     if isinstance(value, (dict, list, int, float)):
-        return json.dumps(value, default=str).encode()
+        return _json(value)
     text = f"the {where}'s body is neither text nor data"
     raise FormatError(text)
 
@@ -156,4 +171,8 @@ def _several(values: object) -> list[Any]:
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)

@@ -12,15 +12,16 @@ from stubserver.messages import Interaction, Request
 __all__ = ["read_item", "read_item_request"]
 
 
-def read_item_request(raw: bytes, line: int = 0) -> Request | None:
+def read_item_request(raw: bytes, line: int = 0, *, headers: bool = True) -> Request | None:
     """Read the request of one item, None when it is no HTTP; an item outside the layout is checked as a whole.
 
-    *line* is where the item begins in its file, for the messages. Raises ValueError.
+    *line* is where the item begins in its file, for the messages; without *headers*, they may be left unread. Raises
+    ValueError.
     """
-    found = layout.match(raw)
+    found = layout.match(_one_line_end(raw))
     if found is not None:
         try:
-            return dialect.read_request({"request": found.request()})
+            return dialect.read_request({"request": found.request(headers=headers)})
         except UnreadableError:
             pass
     item = _parsed(raw, line)
@@ -29,13 +30,18 @@ def read_item_request(raw: bytes, line: int = 0) -> Request | None:
 
 def read_item(raw: bytes) -> Interaction:
     """Read one item whole. Raises ValueError."""
-    found = layout.match(raw)
+    found = layout.match(_one_line_end(raw))
     if found is not None:
         try:
             return dialect.read_interaction({"request": found.request(), "response": found.response()})
         except UnreadableError:
             pass
     return dialect.read_interaction(_parsed(raw, 0))
+
+
+def _one_line_end(raw: bytes) -> bytes:
+    """Take CRLF for LF, as YAML does everywhere."""
+    return raw.replace(b"\r\n", b"\n") if b"\r" in raw else raw
 
 
 def _parsed(raw: bytes, line: int) -> Any:  # noqa: ANN401  # plain data from a file

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Final
+from urllib.parse import unquote
 
 from stubserver.canonical import Rules
 from stubserver.cassettes.playlist import OnExhausted, Playlist
@@ -50,7 +51,8 @@ class Library:
                 msg = f"{path}: no such file or folder; give a cassette (.yaml, .yml, .json, each also .gz) or a folder"
                 raise UsageError(msg)
         self._files: dict[Path, CassetteFile] = {}
-        self._failed: dict[Path, Stamp] = {}
+        self._seen: dict[Path, Stamp | None] = {}
+        self._by_name: dict[str, CassetteFile] = {}
         self._named: dict[str, Playlist] = {}
         self._lock = Lock()
         self._reloading = Lock()
@@ -68,7 +70,7 @@ class Library:
     @property
     def files(self) -> list[CassetteFile]:
         """The cassettes that are served, in order."""
-        return [self._files[path] for path in sorted(self._files)]
+        return list(self._files.values())
 
     @property
     def playlist(self) -> Playlist:
@@ -81,18 +83,26 @@ class Library:
         return [file.name for file in self.files]
 
     def named(self, target: str) -> tuple[Playlist, str] | None:
-        """Find the cassette whose name begins *target* (``name/v1/...``): its own playlist, and the rest of it."""
-        files = {file.name: file for file in reversed(self.files)}
+        """Find the cassette whose name begins *target* (``name/v1/...``): its own playlist, and the rest of it.
+
+        A client may have percent-encoded the name. Of several cassettes with one name it is the first.
+        """
         parts = target.split("/")
         for length in range(len(parts), 0, -1):
             name = "/".join(parts[:length])
-            if name in files:
-                with self._lock:
-                    playlist = self._named.get(name)
-                    if playlist is None:
-                        playlist = self._named[name] = self._playlist(files[name].recordings)
-                return playlist, "/" + "/".join(parts[length:])
+            found = self._playlist_of(name) or self._playlist_of(unquote(name))
+            if found is not None:
+                return found, "/" + "/".join(parts[length:])
         return None
+
+    def _playlist_of(self, name: str) -> Playlist | None:
+        with self._lock:
+            if name not in self._by_name:
+                return None
+            playlist = self._named.get(name)
+            if playlist is None:
+                playlist = self._named[name] = self._playlist(self._by_name[name].recordings)
+            return playlist
 
     def reset(self) -> None:
         """Forget what was played, everywhere."""
@@ -102,9 +112,7 @@ class Library:
 
     def changed(self) -> bool:
         """Tell whether a file was added, taken away or changed since it was read."""
-        found = dict(self._found())
-        known = {**{path: file.stamp for path, file in self._files.items()}, **self._failed}
-        return found.keys() != known.keys() or any(_stamp(path) not in {known[path], None} for path in found)
+        return {path: _stamp(path) for path, _ in self._found()} != self._seen
 
     def reload(self) -> Report:
         """Read again what changed; a file that is now damaged keeps being served as it was."""
@@ -112,34 +120,31 @@ class Library:
             return self._load()
 
     def _found(self) -> Iterator[tuple[Path, Path]]:
-        """Yield each cassette file with the folder it was found in."""
+        """Yield each cassette file with the folder it was found in: in the order given, within a folder by name."""
         seen = set()
         for path in self._paths:
-            files = _below(path) if path.is_dir() else [path]
-            for file in files:
-                if file not in seen:
-                    seen.add(file)
-                    yield file, path if path.is_dir() else path.parent
+            is_folder = path.is_dir()
+            for file in _below(path) if is_folder else [path]:
+                place = os.path.abspath(file)  # noqa: PTH100  # Path.resolve would make one of two links
+                if place not in seen and os.path.lexists(place):
+                    seen.add(place)
+                    yield file, path if is_folder else path.parent
 
     def _load(self) -> Report:
         report = Report()
-        old, kept = self._files, 0
+        kept = 0
         files: dict[Path, CassetteFile] = {}
-        failed: dict[Path, Stamp] = {}
+        seen: dict[Path, Stamp | None] = {}
         for path, root in self._found():
-            stamp = _stamp(path)
-            file = old.get(path)
-            if stamp is not None and (file is None or file.stamp != stamp):
+            file = self._files.get(path)
+            seen[path] = _stamp(path)  # before it is read: a change in between is seen by the next look
+            if path not in self._seen or self._seen[path] != seen[path]:
                 file = self._read(path, root, _KEPT_BYTES - kept, report, file)
-                if file is None:
-                    failed[path] = stamp
-                elif file is old.get(path):
-                    file.stamp = stamp  # damaged now: served as it was, and not reported again
             if file is not None:
                 files[path] = file
                 kept += len(file.text or b"")
-        self._failed = failed
-        if files != old:
+        self._seen = seen
+        if files != self._files:
             self._files = files
             self._renew()
         return report
@@ -148,8 +153,6 @@ class Library:
         self, path: Path, root: Path, room: int, report: Report, before: CassetteFile | None
     ) -> CassetteFile | None:
         """Read a file that is new or changed; when it is damaged, go on with what was read of it *before*."""
-        if path in self._failed and self._failed[path] == _stamp(path):
-            return None
         label = os.path.relpath(path, root.parent) if root in self._paths else str(path)
         name = name_of(path.relative_to(root).as_posix())
         from stubserver.cassettes.reader import read_file  # noqa: PLC0415  # start-up: not needed without cassettes
@@ -163,26 +166,34 @@ class Library:
             report.errors.append(error)
             return before
         report.errors += file.problems
-        if file.problems and before is not None:
+        if before is not None and _worse(file, before):
+            report.warnings.append(f"{label}: what was read of it before goes on being served")
             return before
         if file.skipped:
             report.warnings.append(f"{label}: {file.skipped} items are no HTTP interactions, skipped")
         return file
 
     def _renew(self) -> None:
-        self._all = self._all.renewed(r for file in self.files for r in file.recordings)
-        by_name = {file.name: file for file in reversed(self.files)}
+        files = self.files
+        once = {file.stamp: file for file in reversed(files)}  # a file and the links to it
+        self._all = self._all.renewed(r for file in files if once[file.stamp] is file for r in file.recordings)
+        by_name = {file.name: file for file in reversed(files)}
         with self._lock:
-            named = {
+            self._by_name = by_name
+            self._named = {
                 name: old.renewed(by_name[name].recordings) for name, old in self._named.items() if name in by_name
             }
-            self._named = named
 
 
 def name_of(relative: str) -> str:
     """Return the name of a cassette: its path without the ending."""
     name = relative.removesuffix(".gz")
     return name[: name.rindex(".")] if name.endswith((".yaml", ".yml", ".json")) else name
+
+
+def _worse(file: CassetteFile, before: CassetteFile) -> bool:
+    """Tell whether a file was damaged, or half written, since it was read *before*."""
+    return bool(file.problems) and (not before.problems or len(file.recordings) < len(before.recordings))
 
 
 def _below(folder: Path) -> list[Path]:

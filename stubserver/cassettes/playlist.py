@@ -11,16 +11,13 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from enum import StrEnum
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from stubserver.canonical import Rules, asks_for_stream
-from stubserver.cassettes.recordings import Recording
-from stubserver.errors import CassetteError
+from stubserver.canonical import Rules, asks_for_stream, route_key
+from stubserver.cassettes.recordings import Recording, any_route
 from stubserver.messages import Request
 
 __all__ = ["Exhausted", "OnExhausted", "Played", "Playlist"]
-
-_PLACEHOLDER_LENGTH: Final = 64
 
 
 class OnExhausted(StrEnum):
@@ -81,7 +78,8 @@ class Playlist:
         self._counts: dict[Recording, int] = {}
         self._exact: dict[bytes, _Queue] = {}
         self._loose: dict[bytes, list[Recording]] = {}
-        self._routes: dict[str, set[bytes]] | None = None
+        self._routes: dict[bytes, set[bytes]] | None = None
+        self._order: dict[Recording, int] = {}
         self._by_route: dict[bytes, _Queue] = {}
         self._by_size: dict[bytes, list[Recording]] | None = None
         self.recordings: list[Recording] = []
@@ -130,7 +128,9 @@ class Playlist:
 
     def _from(self, recordings: list[Recording], *, other_mode: bool) -> Played | Exhausted:
         """Play from several keys at once: recorded order, then by the policy."""
-        recordings.sort(key=_order)
+        if not self._order:
+            self._order = {recording: n for n, recording in enumerate(self.recordings)}
+        recordings.sort(key=self._order.__getitem__)
         counts = self._counts
         least = min(counts.get(r, 0) for r in recordings)
         if least and self._policy is OnExhausted.ERROR:
@@ -154,27 +154,11 @@ class Playlist:
     def _same_routes(self, own: bytes, request: Request) -> list[bytes]:
         """Return the routes that differ from *own* in the path's prefix only, *own* first."""
         if self._routes is None:
-            self._routes = self._collect_routes()
-        names = [self._rules.route(request, normal=True), f"{request.method.upper()} *"]
+            self._routes = {}
+            for recording in self.recordings:
+                self._routes.setdefault(recording.normal, set()).add(recording.key[:8])
+        names = (route_key(self._rules.route(request, normal=True)), any_route(request.method))
         return [own, *sorted({r for name in names for r in self._routes.get(name, ()) if r != own})]
-
-    def _collect_routes(self) -> dict[str, set[bytes]]:
-        """Group the routes by their normal form; a redacted URI, which has no path at all, stands for every path."""
-        routes: dict[str, set[bytes]] = {}
-        seen: set[bytes] = set()
-        for recording in self.recordings:
-            route = recording.key[:8]
-            if route in seen:
-                continue
-            seen.add(route)
-            try:
-                request = recording.interaction().request
-            except CassetteError:
-                continue
-            routes.setdefault(self._rules.route(request, normal=True), set()).add(route)
-            if _is_placeholder(request):
-                routes.setdefault(f"{request.method.upper()} *", set()).add(route)
-        return routes
 
     def similar(self, key: bytes, request: Request, most: int) -> list[Recording]:
         """Return at most *most* recordings that may be near *request*: of its route first, nearest in length first."""
@@ -221,13 +205,3 @@ class Playlist:
 
 def _size(recording: Recording) -> int:
     return recording.size
-
-
-def _order(recording: Recording) -> tuple[str, int]:
-    return str(recording.file.path), recording.number
-
-
-def _is_placeholder(request: Request) -> bool:
-    """Tell a URI that a recorder replaced by a mark, such as ``**REDACTED**``, from a path."""
-    mark = request.path[1:]
-    return not request.scheme and "/" not in mark and len(mark) < _PLACEHOLDER_LENGTH and not mark.isalnum()

@@ -18,7 +18,7 @@ import orjson
 from stubserver.canonical import Rules, asks_for_stream
 from stubserver.cassettes import format as dialect
 from stubserver.cassettes.items import read_item_request
-from stubserver.cassettes.recordings import CassetteFile, Recording, stamp_of
+from stubserver.cassettes.recordings import CassetteFile, Recording, Stamp, normal_route, stamp_of
 from stubserver.errors import CassetteError, NotACassetteError
 from stubserver.messages import Interaction, Request
 
@@ -26,9 +26,17 @@ __all__ = ["read_file"]
 
 _LARGEST: Final = 4 * 1024**3
 _LARGEST_WHOLE: Final = 256 * 1024**2
-_LARGEST_UNPACKED: Final = 1024**3
-_START: Final = re.compile(rb"^interactions:[ \t]*\r?\n(?=- )", re.MULTILINE)
-_ANY_START: Final = re.compile(rb"^(?:interactions|requests?|responses?)[ \t]*:|^- request:|^[ \t]*[{\[]", re.MULTILINE)
+_LARGEST_AGAIN: Final = 8 * 1024**2
+_LARGEST_UNPACKED: Final = 128 * 1024**2
+_PIECE: Final = 1024**2
+
+_BOM: Final = rb"(?:\xef\xbb\xbf)?"
+_START: Final = re.compile(rb"^" + _BOM + rb"interactions:[ \t]*\r?\n(?=- )", re.MULTILINE)
+_ANY_START: Final = re.compile(
+    rb"^" + _BOM + rb"[\"']?(?:interactions|requests?|responses?)[\"']?[ \t]*:", re.MULTILINE
+)
+_TEXT: Final = re.compile(rb"\S")
+_FIRST: Final = re.compile(_BOM + rb"(?:\s|#.*\n|---(?=\s))*+([{\[]|- (?=request:|response:))")
 _ROOT_KEY: Final = re.compile(rb"\n(?=[^\s#-])")
 
 
@@ -40,33 +48,57 @@ def read_file(path: Path, label: str, name: str, rules: Rules, *, keep_below: in
     """
     try:
         stamp = stamp_of(path)
-        if stamp[0] > _LARGEST:
-            raise CassetteError(label, f"larger than {_LARGEST >> 30} GB")
-        text = path.read_bytes()
+        text = _text(path, stamp, label)
     except OSError as error:
         raise CassetteError(label, error.strerror or str(error)) from error
     packed = text.startswith(b"\x1f\x8b")
     if packed:
         text = _unpacked(text, label)
-    if not text.strip():
+    if not _TEXT.search(text):
         raise NotACassetteError(label, "the file is empty")
     file = CassetteFile(path, label, name, stamp)
     _Reading(file, text, rules, kept=packed or len(text) <= keep_below).run()
     return file
 
 
-def _unpacked(text: bytes, label: str) -> bytes:
-    """Inflate, bounded."""
-    inflater = zlib.decompressobj(wbits=gzip_bits())
-    try:
-        plain = inflater.decompress(text, _LARGEST_UNPACKED)
-    except zlib.error as error:
-        raise CassetteError(label, f"not a whole gzip file: {error}") from error
-    if inflater.unconsumed_tail:
-        raise CassetteError(label, f"unpacks to more than {_LARGEST_UNPACKED >> 20} MB")
-    if not inflater.eof:
-        raise CassetteError(label, "not a whole gzip file: its end is missing")
-    return plain
+def _text(path: Path, stamp: Stamp, label: str) -> bytes:
+    """Read the file. A very large one is looked at first: what cannot be served is not taken into memory."""
+    if stamp[0] > _LARGEST:
+        raise CassetteError(label, f"larger than {_LARGEST >> 30} GB")
+    if stamp[0] > _LARGEST_WHOLE:
+        with path.open("rb") as file:
+            piece = file.read(_PIECE)
+            if not _START.search(piece):
+                raise CassetteError(label, _too_large())
+            while piece:
+                if b"\0" in piece:
+                    raise CassetteError(label, "there are NUL bytes in it")
+                piece = file.read(_PIECE)
+    return path.read_bytes()
+
+
+def _too_large() -> str:
+    return f"larger than {_LARGEST_WHOLE >> 20} MB and not in the layout vcrpy writes"
+
+
+def _unpacked(packed: bytes, label: str) -> bytes:
+    """Inflate, bounded; there may be several members, as in what was appended to."""
+    pieces, size = [], 0
+    while packed.strip(b"\0"):
+        inflater = zlib.decompressobj(wbits=gzip_bits())
+        while not inflater.eof:
+            try:
+                pieces.append(inflater.decompress(packed, _PIECE))
+            except zlib.error as error:
+                raise CassetteError(label, f"not a whole gzip file: {error}") from error
+            size += len(pieces[-1])
+            if size > _LARGEST_UNPACKED:
+                raise CassetteError(label, f"unpacks to more than {_LARGEST_UNPACKED >> 20} MB")
+            packed = inflater.unconsumed_tail
+            if not packed and not pieces[-1]:
+                raise CassetteError(label, "not a whole gzip file: its end is missing")
+        packed = inflater.unused_data
+    return b"".join(pieces)
 
 
 def gzip_bits() -> int:
@@ -81,25 +113,34 @@ class _Reading:
         self._file = file
         self._text = text
         self._rules = rules
+        self._headers = "headers" in rules.match_on
+        self._normal: dict[bytes, bytes] = {}
         self._lines = self._counted = 0
         if kept:
             file.text = text
 
     def run(self) -> None:
-        text = self._text
-        if text.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] == b"{":
+        first = _FIRST.match(self._text)
+        start = _START.search(self._text)
+        if first and first[1] != b"- ":
             self._read_whole(self._json())
-            return
-        start = _START.search(text)
-        if start and self._read_parts(start.end()):
-            return
-        if not _ANY_START.search(text):
-            raise NotACassetteError(self._file.label, "no recorded interactions in it")
-        self._file.recordings.clear()
-        self._file.problems.clear()
-        self._read_whole(self._yaml())
+        elif first:
+            raise CassetteError(self._file.label, dialect.TOO_OLD)
+        elif start:
+            self._read_parts(start.end())
+            if self._file.problems:
+                self._read_again()
+        elif _ANY_START.search(self._text):
+            self._read_whole(self._yaml())
+        else:
+            raise self._no_cassette()
+
+    def _no_cassette(self, cause: str = "no recorded interactions in it") -> NotACassetteError:
+        return NotACassetteError(self._file.label, cause)
 
     def _json(self) -> Any:  # noqa: ANN401  # any JSON value
+        if b"interactions" not in self._text and b"request" not in self._text:
+            raise self._no_cassette()
         self._bound_whole()
         try:
             return orjson.loads(self._text)
@@ -109,8 +150,8 @@ class _Reading:
             return json.loads(self._text)
         except (ValueError, RecursionError) as error:
             cause = str(error) or "nested too deep"
-        if not re.search(rb'"(?:interactions|request)"', self._text):
-            raise NotACassetteError(self._file.label, f"not JSON: {cause}")
+        if not re.search(rb"[\"'{,\s](?:interactions|requests?)[\"']?\s*:", self._text):
+            raise self._no_cassette(f"not JSON: {cause}")
         if self._file.path.name.removesuffix(".gz").endswith(".json"):
             raise CassetteError(self._file.label, f"not JSON: {cause}")
         return self._yaml()
@@ -126,8 +167,7 @@ class _Reading:
 
     def _bound_whole(self) -> None:
         if len(self._text) > _LARGEST_WHOLE:
-            limit = _LARGEST_WHOLE >> 20
-            raise CassetteError(self._file.label, f"larger than {limit} MB and not in the layout vcrpy writes")
+            raise CassetteError(self._file.label, _too_large())
 
     def _read_whole(self, document: object) -> None:
         """Take the items of a parsed document; they stay in memory."""
@@ -137,7 +177,7 @@ class _Reading:
         except dialect.FormatError as error:
             raise CassetteError(label, str(error)) from error
         if items is None:
-            raise NotACassetteError(label, "no recorded interactions in it")
+            raise self._no_cassette()
         self._file.text = None
         for number, item in enumerate(items, 1):
             if not dialect.is_http(item):
@@ -145,28 +185,35 @@ class _Reading:
                 continue
             try:
                 kept = dialect.read_interaction(item)
-            except dialect.FormatError as error:
-                self._file.problems.append(CassetteError(label, str(error), number))
-            else:
                 self._add(kept.request, number, kept=kept)
+            except ValueError as error:
+                self._file.problems.append(CassetteError(label, str(error), number))
 
-    def _read_parts(self, start: int) -> bool:
-        """Take the file item by item; False when it cannot be cut that way."""
-        end = self._end_of_items(start)
-        number = 0
-        for number, (offset, length) in enumerate(_cut(self._text, start, end), 1):
+    def _read_parts(self, start: int) -> None:
+        """Take the file item by item."""
+        for number, (offset, length) in enumerate(_cut(self._text, start, self._end_of_items(start)), 1):
             raw = self._text[offset : offset + length]
             try:
-                request = read_item_request(raw, self._line_of(offset))
+                request = read_item_request(raw, self._line_of(offset), headers=self._headers)
+                if request is None:
+                    self._file.skipped += 1
+                else:
+                    self._add(request, number, offset, raw)
             except ValueError as error:
                 self._file.problems.append(CassetteError(self._file.label, str(error), number))
-                continue
-            if request is None:
-                self._file.skipped += 1
-            else:
-                self._add(request, number, offset, raw)
-        # When nothing at all can be read, the cut is likelier to be wrong than every item.
-        return bool(number) and len(self._file.problems) < number
+
+    def _read_again(self) -> None:
+        """Read as a whole what failed in parts: an item may refer to one before it, or text may look like an item."""
+        file = self._file
+        linked = any("alias" in problem.cause for problem in file.problems)
+        if len(self._text) > (_LARGEST_WHOLE if linked else _LARGEST_AGAIN):
+            return
+        parts = file.recordings, file.problems, file.skipped, file.text
+        file.recordings, file.problems, file.skipped = [], [], 0
+        try:
+            self._read_whole(self._yaml())
+        except CassetteError:
+            file.recordings, file.problems, file.skipped, file.text = parts
 
     def _line_of(self, offset: int) -> int:
         """Count the lines before *offset*, going on from the last one asked for."""
@@ -192,15 +239,23 @@ class _Reading:
             number=number,
             offset=offset,
             length=len(raw),
-            check=zlib.crc32(raw),
+            check=zlib.crc32(raw if kept is None else kept.response.body),
             key=key,
             loose=key if loose == key else loose,
+            normal=self._normal_route(key[:8], request),
             stream=asks_for_stream(request),
             size=len(request.body),
             method=request.method,
             kept=kept,
         )
         self._file.recordings.append(recording)
+
+    def _normal_route(self, route: bytes, request: Request) -> bytes:
+        """Return the key of the route without its prefix; most recordings of a file share one."""
+        normal = self._normal.get(route)
+        if normal is None:
+            normal = self._normal[route] = normal_route(request, self._rules)
+        return normal
 
 
 def _cut(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from stubserver.canonical import Rules, route_key
 from stubserver.errors import CassetteError
-from stubserver.messages import Interaction
+from stubserver.messages import Interaction, Request
 
-__all__ = ["CassetteFile", "Recording", "Stamp", "stamp_of"]
+__all__ = ["CassetteFile", "Recording", "Stamp", "any_route", "normal_route", "stamp_of"]
+
+_PLACEHOLDER_LENGTH: Final = 64
 
 Stamp = tuple[int, int, int]
 """What tells a changed file: size, mtime in ns, inode."""
@@ -20,8 +26,9 @@ Stamp = tuple[int, int, int]
 class Recording:
     """Where one interaction is, and under which keys it is found.
 
-    ``key`` and ``loose`` are the match keys of the request, ``stream`` tells whether it asked for a stream, ``size``
-    is the length of its body. ``kept`` holds the interaction itself when its file cannot be read in parts.
+    ``key`` and ``loose`` are the match keys of the request, ``normal`` is its :func:`normal_route`, ``stream`` tells
+    whether it asked for a stream, ``size`` is the length of its body. ``kept`` holds the interaction itself when its
+    file cannot be read in parts.
     """
 
     file: CassetteFile
@@ -31,6 +38,7 @@ class Recording:
     check: int
     key: bytes
     loose: bytes
+    normal: bytes
     stream: bool
     size: int
     method: str
@@ -87,6 +95,26 @@ class CassetteFile:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what changes when the file does. Raises OSError."""
+    """Return what changes when the file does. Raises OSError, also for what is no regular file."""
     status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def normal_route(request: Request, rules: Rules) -> bytes:
+    """Return what stands for the request's route without the path's prefix; a redacted URI stands for every path."""
+    if _is_placeholder(request):
+        return any_route(request.method)
+    return route_key(rules.route(request, normal=True))
+
+
+def any_route(method: str) -> bytes:
+    """Return what stands for every path."""
+    return route_key(f"{method.upper()} *")
+
+
+def _is_placeholder(request: Request) -> bool:
+    """Tell a URI that a recorder replaced by a mark, such as ``**REDACTED**``, from a path."""
+    mark = request.path[1:]
+    return not request.scheme and "/" not in mark and len(mark) < _PLACEHOLDER_LENGTH and not mark.isalnum()

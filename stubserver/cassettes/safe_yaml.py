@@ -20,9 +20,14 @@ __all__ = ["YamlError", "load"]
 
 _DEEPEST: Final = 200
 _MOST_NODES: Final = 5_000_000
-_MOST_EXPANDED: Final = 10_000_000
+_MOST_EXPANDED: Final = 2_000_000
+_NODE_LENGTH: Final = 64
 _LONGEST_KEY: Final = 16_384
 
+_TEXTS: Final = frozenset({"str", "timestamp", "python/str", "python/unicode"})
+_TYPED: Final = frozenset(
+    {"int", "float", "bool", "null", "python/int", "python/long", "python/float", "python/bool", "python/none"}
+)
 _CORE: Final = "tag:yaml.org,2002:"
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -91,8 +96,6 @@ class _Builder:
             take(event)
 
     def document(self) -> Any:  # noqa: ANN401  # any YAML value
-        if len(self._documents) > 1:
-            raise YamlError("more than one YAML document")
         return self._documents[0] if self._documents else None
 
     def _error(self, cause: str) -> YamlError:
@@ -113,21 +116,21 @@ class _Builder:
                 value = typed(value)
         else:
             value = self._tagged_scalar(tag, value)
-        self._add(value, event.anchor, 1)
+        self._add(value, event.anchor, 1 + len(event.value) // _NODE_LENGTH)
 
     def _in_key(self) -> bool:
         return bool(self._stack) and self._stack[-1].is_map and len(self._stack[-1].items) % 2 == 0
 
     def _tagged_scalar(self, tag: str, value: str) -> Any:  # noqa: ANN401  # any YAML value
         name = tag.removeprefix(_CORE)
-        if name == "binary":
+        if name in {"binary", "python/bytes"}:
             try:
                 return base64.b64decode(value.encode("ascii"))
             except (binascii.Error, UnicodeEncodeError) as error:
                 raise self._error(f"!!binary does not decode: {error}") from error
-        if name in {"str", "python/str", "python/unicode"}:
+        if name in _TEXTS:
             return value
-        if name in {"int", "float", "bool", "null", "python/int", "python/bool", "python/none", "python/float"}:
+        if name in _TYPED:
             return typed(value)
         raise self._error(f"the tag {_shown(tag)} is refused: cassettes are data, never objects")
 
@@ -154,8 +157,8 @@ class _Builder:
         args: Any = value.get("args", value.get("state")) if isinstance(value, dict) else value
         if name in {"python/tuple", "python/list"}:
             return value
-        if name == "python/object/new:_io.BytesIO" and isinstance(args, list) and args:
-            return args[0]
+        if name == "python/object/new:_io.BytesIO" and isinstance(args, (list, type(None))):
+            return args[0] if args else b""
         if name == "python/object/apply:builtins.iter" and isinstance(args, list) and args:
             return _joined(args[0])
         maker, _, kind = name.partition(":")
@@ -168,18 +171,20 @@ class _Builder:
         if event.anchor not in self._anchors:
             raise self._error(f"the alias *{_shown(event.anchor)} stands inside its own anchor, or has none")
         value, size = self._anchors[event.anchor]
+        self._expanded += size
         self._add(value, None, size)
 
     def _add(self, value: Any, anchor: str | None, size: int) -> None:  # noqa: ANN401  # any YAML value
         self._nodes += 1
-        self._expanded += size
-        if self._nodes > _MOST_NODES or self._expanded > _MOST_EXPANDED or size > _MOST_EXPANDED:
+        if self._nodes > _MOST_NODES or self._expanded > _MOST_EXPANDED:
             raise self._error("too many nodes, or aliases that would expand to too many")
         if anchor is not None:
             self._anchors[anchor] = (value, size)
         if self._stack:
             self._stack[-1].items.append(value)
             self._stack[-1].size += size
+        elif self._documents:
+            raise self._error("more than one YAML document")
         else:
             self._documents.append(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from stubserver.canonical import NOT_JSON, json_value
@@ -32,7 +33,9 @@ def parse(request: Request) -> dict[str, Any]:
 def require_model(body: dict[str, Any]) -> str:
     """Return the model; the API asks for it before everything else."""
     model = body.get("model")
-    if not isinstance(model, str) or not model:
+    if not isinstance(model, str) and model is not None:
+        raise invalid_type("model", "a string", model)
+    if not model:
         raise APIError("you must provide a model parameter")
     return model
 
@@ -65,7 +68,14 @@ def number(body: dict[str, Any], name: str, least: float, most: float) -> float 
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise invalid_type(name, "a decimal", value)
-    return _in_range(name, float(value), least, most, "decimal")
+    return _in_range(name, _as_float(value), least, most, "decimal")
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of 400 digits
+        return math.inf if value > 0 else -math.inf
 
 
 def _in_range(name: str, value: float, least: float, most: float | None, kind: str) -> float:

@@ -18,13 +18,16 @@ __all__ = ["complete"]
 # The API sends this endpoint's streams without a charset.
 _EVENT_STREAM: Final = ("content-type", "text/event-stream")
 _MOST_CHOICES: Final = 128
+_MOST_PROMPTS: Final = 2048
+_MOST_IN_ALL: Final = 8192
+_EXPECTED: Final = "one of a string, array of strings, array of integers, or array of arrays"
 
 
 def complete(request: Request, settings: DummySettings) -> Response:
     """Answer a completion request: one choice for each prompt and each of ``n``, prompt by prompt."""
     body = read.parse(request)
     model = read.require_model(body)
-    count = _prompts(body) * (read.integer(body, "n", 1, _MOST_CHOICES) or 1)
+    count = _choices(body)
     limit = read.integer(body, "max_tokens", 0)
     read.number(body, "temperature", 0, 2)
     read.number(body, "top_p", 0, 1)
@@ -61,16 +64,39 @@ def _chunks(text: str, count: int, reason: str, used: dict[str, Any] | None) -> 
         yield {"choices": [], "usage": used}
 
 
+def _choices(body: dict[str, Any]) -> int:
+    """Count the choices that are asked for, and refuse to make an answer of gigabytes."""
+    prompts = _prompts(body)
+    each = read.integer(body, "n", 1, _MOST_CHOICES) or 1
+    if prompts * each > _MOST_IN_ALL:
+        text = f"Invalid 'n': {prompts} prompts with {each} choices each are more than {_MOST_IN_ALL} choices."
+        raise APIError(text, "n", "invalid_value")
+    return prompts * each
+
+
 def _prompts(body: dict[str, Any]) -> int:
     """Count the prompts: a string or a list of token numbers is one, a list of either is many."""
-    prompt = body.get("prompt", "")
+    prompt = body.get("prompt")
     if prompt is None or isinstance(prompt, str):
         return 1
     if not isinstance(prompt, list):
-        raise read.invalid_type(
-            "prompt", "one of a string, array of strings, array of integers, or array of arrays", prompt
-        )
+        raise read.invalid_type("prompt", _EXPECTED, prompt)
     if not prompt:
         text = "Invalid 'prompt': empty array. Expected an array with minimum length 1, but got an empty array instead."
         raise APIError(text, "prompt", "empty_array")
-    return 1 if all(isinstance(item, int) for item in prompt) else len(prompt)
+    if all(isinstance(item, int) for item in prompt):
+        return 1
+    return _several_prompts(prompt)
+
+
+def _several_prompts(prompts: list[Any]) -> int:
+    if len(prompts) > _MOST_PROMPTS:
+        text = (
+            f"Invalid 'prompt': array too long. Expected an array with maximum length {_MOST_PROMPTS}, "
+            f"but got an array with length {len(prompts)} instead."
+        )
+        raise APIError(text, "prompt", "array_above_max_length")
+    for i, item in enumerate(prompts):
+        if not isinstance(item, (str, list)):
+            raise read.invalid_type(f"prompt[{i}]", "one of a string or array of integers", item)
+    return len(prompts)

@@ -5,35 +5,40 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from servers import HERE, BenchError, running
 
 CONNECTIONS = 64
-LONGEST = 3600  # seconds; runs that are stopped from here never last so long
+LATE = "answers later than 2 s"
+TROUBLES = ("connect errors", "read errors", "write errors", LATE)
+LONGEST = 900  # seconds; runs that are stopped from here last as long only when something hangs
 
 _RATE = re.compile(r"^Requests/sec:\s+([\d.]+)", re.MULTILINE)
+_COUNT = re.compile(r"^\s*(\d+) requests in ", re.MULTILINE)
 _REFUSED = re.compile(r"^\s*Non-2xx or 3xx responses: (\d+)", re.MULTILINE)
-_SOCKET_ERRORS = re.compile(r"^\s*Socket errors: (.+)", re.MULTILINE)
+_ERRORS = re.compile(r"^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", re.MULTILINE)
 _PASS = re.compile(r"^pass \d+ ([\d.]+)")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What wrk reports: answers a second, how many were no 2xx or 3xx, and its line of socket errors."""
+    """What wrk reports: answers a second, answers in all, and how often what went wrong."""
 
     rate: float
-    refused: int
-    errors: str
+    count: int
+    troubles: dict[str, int]
 
     @property
-    def trouble(self) -> str:
-        """What went wrong; empty for a clean run."""
-        refused = f"{self.refused} answers were no 2xx" if self.refused else ""
-        return "; ".join(filter(None, (refused, self.errors)))
+    def clean(self) -> bool:
+        """Whether no answer was an error and no connection failed; an answer may have been late."""
+        return not self.troubles.keys() - {LATE}
+
+    def __str__(self) -> str:
+        """Name what went wrong; empty when nothing did."""
+        return ", ".join(f"{name}: {count}" for name, count in self.troubles.items())
 
 
 def steady(url: str, body: str, seconds: int, *, pin: Sequence[str] = (), close: bool = False) -> Run:
@@ -42,15 +47,22 @@ def steady(url: str, body: str, seconds: int, *, pin: Sequence[str] = (), close:
     return _finished([*_command(pin, CONNECTIONS, seconds, "chat.lua"), *headers, url, "--", body], seconds)
 
 
-def cycle(url: str, bodies: Path, seconds: int, *, pin: Sequence[str] = ()) -> Run:
-    """Send the bodies of a file in turn, over 64 connections. Raises BenchError unless every answer was good."""
-    return clean(_finished([*_command(pin, CONNECTIONS, seconds, "replay.lua"), url, "--", str(bodies)], seconds))
+def cycle(url: str, bodies: Path, start: int, seconds: int, *, pin: Sequence[str] = ()) -> Run:
+    """Send the bodies of a file in turn, from number *start* on, over 64 connections.
+
+    Raises BenchError when an answer was an error.
+    """
+    script = (*_command(pin, CONNECTIONS, seconds, "replay.lua"), url, "--", str(bodies), str(start))
+    return clean(_finished(script, seconds))
 
 
-def first_pass(url: str, bodies: Path, *, pin: Sequence[str] = ()) -> float:
-    """Send every body of a file once, one after the other on one connection; return the seconds that took."""
-    command = [*_command(pin, 1, LONGEST, "replay.lua"), url, "--", str(bodies)]
-    with _wrk(command) as process:
+def first_pass(url: str, bodies: Path, before: Path, *, pin: Sequence[str] = ()) -> float:
+    """Send every body of a file once, one after the other on one connection; return the seconds that took.
+
+    The bodies of *before* are sent first, on the same connection, and not counted.
+    """
+    command = [*_command(pin, 1, LONGEST, "replay.lua"), url, "--", str(bodies), "0", str(before)]
+    with running(command) as process:
         seconds = _next_pass(process)
         process.send_signal(signal.SIGINT)
         clean(_parsed(_rest(process)))
@@ -61,14 +73,8 @@ def _command(pin: Sequence[str], connections: int, seconds: int, script: str) ->
     return [*pin, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / script)]
 
 
-@contextmanager
-def _wrk(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def _finished(command: Sequence[str], seconds: int) -> Run:
     with running(command) as process:
-        yield process
-
-
-def _finished(command: list[str], seconds: int) -> Run:
-    with _wrk(command) as process:
         try:
             report, _ = process.communicate(timeout=seconds + 60)
         except subprocess.TimeoutExpired as error:
@@ -89,14 +95,17 @@ def _rest(process: subprocess.Popen[str]) -> str:
 
 
 def _parsed(report: str) -> Run:
-    rate, refused, errors = _RATE.search(report), _REFUSED.search(report), _SOCKET_ERRORS.search(report)
-    if rate is None:
+    rate, count = _RATE.search(report), _COUNT.search(report)
+    refused, errors = _REFUSED.search(report), _ERRORS.search(report)
+    if rate is None or count is None:
         raise BenchError(f"wrk reported no rate; it said: {report!r}")
-    return Run(float(rate[1]), int(refused[1]) if refused else 0, f"socket errors: {errors[1]}" if errors else "")
+    counts = dict(zip(TROUBLES, map(int, errors.groups()), strict=True)) if errors else {}
+    counts["answers of status 400 or more"] = int(refused[1]) if refused else 0
+    return Run(float(rate[1]), int(count[1]), {name: count for name, count in counts.items() if count})
 
 
 def clean(run: Run) -> Run:
-    """Return *run* when nothing went wrong in it. Raises BenchError."""
-    if run.trouble:
-        raise BenchError(f"no clean measurement: {run.trouble}")
+    """Return *run* when it is a measurement. Raises BenchError."""
+    if not run.clean:
+        raise BenchError(f"no clean measurement: {run}")
     return run

@@ -1,8 +1,9 @@
 """Replay: what an answer from a cassette costs when there are 10, 1 000, 100 000 recordings.
 
 *First* plays: a fresh server, every recording asked for once, in order, on one connection (ten recordings are over
-too soon for more). *Warm*: after that, in the same order again and again, over 64 connections. A few other recordings
-are played before, so that ten first plays do not pay for what happens once in a process. Every answer has to be 200.
+too soon for more). Twenty other recordings are played before, so that ten first plays do not pay for what happens once
+in a process. *Warm* plays: after that, all of them in the same order again and again, over 64 connections. No answer
+may be an error.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import servers
 from report import Part, Series
 from servers import Cores, Server
 
-WARM_UP = range(90_000_000, 90_000_020)
+WARM_UP = range(90_000_000, 90_000_200)
 
 
 @dataclass
@@ -31,6 +32,8 @@ class Size:
     warm: list[float] = field(default_factory=list)
     ready: list[float] = field(default_factory=list)
     memory: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    position: int = 0
 
     @property
     def bodies(self) -> Path:
@@ -44,23 +47,25 @@ class Size:
         generate.write(self.folder / "warm-up.yaml", WARM_UP)
 
     def start(self, stack: ExitStack, cores: Cores) -> Server:
-        """Serve it, and play the recordings of the warm-up."""
+        """Serve it."""
         serving = servers.stubserver(self.folder, "--fallback", "error", pin=cores.server)
         server = stack.enter_context(serving)
         self.ready.append(server.ready)
         self.memory["ready"] = server.memory()
-        for body in (self.folder / "warm-up.bodies").read_text(encoding="utf-8").splitlines():
-            servers.ask(server.port, "POST", "/v1/chat/completions", body)
         return server
 
     def play_first(self, server: Server, cores: Cores) -> None:
-        """Play every recording once."""
-        seconds = load_gen.first_pass(server.chat_url, self.bodies, pin=cores.client)
+        """Play every recording once, after those of the warm-up."""
+        before = self.folder / "warm-up.bodies"
+        seconds = load_gen.first_pass(server.chat_url, self.bodies, before, pin=cores.client)
         self.first.append(self.count / seconds)
 
     def play_warm(self, server: Server, seconds: int, cores: Cores) -> None:
-        """Play them again."""
-        self.warm.append(load_gen.cycle(server.chat_url, self.bodies, seconds, pin=cores.client).rate)
+        """Play them again, going on where the last time ended: the same ones again would be in every cache."""
+        run = load_gen.cycle(server.chat_url, self.bodies, self.position, seconds, pin=cores.client)
+        self.position = (self.position + run.count) % self.count
+        self.warm.append(run.rate)
+        self.notes += [f"{self.count:,} recordings, warm: {run}"] if run.troubles else []
         self.memory["played"] = server.memory()
 
     def figures(self) -> list[Series]:
@@ -89,6 +94,7 @@ def measure(counts: Sequence[tuple[int, int]], rounds: int, seconds: int, folder
                 size.play_warm(server, seconds, cores)
     part.figures = [figure for size in sizes for figure in size.figures()]
     part.ratios = [ratio for size in sizes[1:] for ratio in _costs(size, sizes[0])]
+    part.notes = [note for size in sizes for note in size.notes]
     return part
 
 
@@ -106,7 +112,7 @@ def _played(size: Size, starts: int, stack: ExitStack, cores: Cores) -> Server:
 
 def _costs(size: Size, least: Size) -> list[Series]:
     """Return how many times as long a request takes, which is the rates' ratio upside down."""
-    pairs = (("first play", least.first, size.first), ("warm", least.warm, size.warm))
+    pairs = (("first play", least.first, size.first), ("warm play", least.warm, size.warm))
     return [
         Series("", small).over(Series("", large), f"cost of a {kind} with {size.count:,} / with {least.count:,}")
         for kind, small, large in pairs

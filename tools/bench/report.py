@@ -94,6 +94,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def describe(found: dict[str, Any]) -> str:
+    """Write the machine in one line."""
+    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
+    return f"{found['cores']} cores, load {found['load'][0]:.1f} before; Python {found['python']}, {packages}"
+
+
 def save(folder: Path, parts: Iterable[Part], before: dict[str, Any], *, quick: bool) -> Path:
     """Write everything as JSON into *folder*; *before* is the machine as it was at the beginning."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -44,9 +44,9 @@ class Scale:
 
 
 FULL = Scale(
-    rounds=5, seconds=2, replays=((10, 9), (1_000, 3), (100_000, 1)), warm_rounds=3, startups=11, loaded=10_000
+    rounds=5, seconds=2, replays=((10, 9), (1_000, 3), (100_000, 1)), warm_rounds=6, startups=11, loaded=10_000
 )
-QUICK = Scale(rounds=3, seconds=1, replays=((10, 5), (1_000, 2), (10_000, 1)), warm_rounds=2, startups=5, loaded=1_000)
+QUICK = Scale(rounds=4, seconds=1, replays=((10, 5), (1_000, 2), (10_000, 1)), warm_rounds=4, startups=5, loaded=1_000)
 
 
 def main() -> int:
@@ -56,7 +56,8 @@ def main() -> int:
     if missing:
         print(f"{' and '.join(missing)} not found: apt-get install wrk nginx-light", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         _run(arguments.only or PARTS, QUICK if arguments.quick else FULL, quick=arguments.quick)
     except BenchError as error:
@@ -80,7 +81,7 @@ def _missing() -> list[str]:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    """End as by Ctrl-C, so that everything that was started is stopped."""
+    """End in a way that everything that was started is stopped."""
     raise KeyboardInterrupt(number, frame)
 
 
@@ -92,6 +93,7 @@ def _run(names: list[str] | tuple[str, ...], scale: Scale, *, quick: bool) -> No
         if name in names:
             with tempfile.TemporaryDirectory(prefix="stubserver-bench-") as folder:
                 parts.append(_measure(name, scale, Path(folder), cores))
+    print(f"\n{report.describe(before)}")
     for part in parts:
         part.show()
     path = report.save(HERE / "results", parts, before, quick=quick)

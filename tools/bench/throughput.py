@@ -13,6 +13,7 @@ from pathlib import Path
 
 import load_gen
 import servers
+from load_gen import Run
 from report import Part, Series
 from servers import Cores, Server
 
@@ -28,24 +29,26 @@ class Contestant:
     close: bool = False
     fragile: bool = False
     rates: list[float] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def measure(self, seconds: int, pin: Sequence[str], *, kept: bool = True) -> None:
-        """Load it for some seconds; not *kept*: to warm up."""
+    def warm_up(self, pin: Sequence[str]) -> None:
+        """Load it uncounted; the fragile ones long enough for wrk to notice late answers."""
+        self._run(4 if self.fragile else 1, pin, "warming up")
+
+    def measure(self, seconds: int, pin: Sequence[str]) -> None:
+        """Load it for some seconds."""
+        self.rates.append(self._run(seconds, pin, f"round {len(self.rates) + 1}").rate)
+
+    def _run(self, seconds: int, pin: Sequence[str], name: str) -> Run:
         run = load_gen.steady(self.server.chat_url, BODY, seconds, pin=pin, close=self.close)
         if not self.fragile:
             load_gen.clean(run)
-        if kept:
-            self.rates.append(run.rate)
-            self.troubles += filter(None, [run.trouble])
+        self.notes += [f"{self.name}, {name}: {run}"] if run.troubles else []
+        return run
 
     def figure(self) -> Series:
         """Return what was measured."""
         return Series(self.name, self.rates, "requests/s")
-
-    def notes(self) -> list[str]:
-        """Say what went wrong."""
-        return [f"{self.name}: {trouble}" for trouble in self.troubles]
 
 
 def measure(rounds: int, seconds: int, folder: Path, cores: Cores) -> Part:
@@ -54,19 +57,14 @@ def measure(rounds: int, seconds: int, folder: Path, cores: Cores) -> Part:
     with ExitStack() as stack:
         contestants = _start(stack, folder, cores)
         for contestant in contestants:
-            contestant.measure(1, cores.client, kept=False)
+            contestant.warm_up(cores.client)
         for number in range(rounds):
             print(f"throughput: round {number + 1} of {rounds}", flush=True)
             for contestant in contestants:
                 contestant.measure(seconds, cores.client)
     part.figures = [contestant.figure() for contestant in contestants]
-    part.notes = [note for contestant in contestants for note in contestant.notes()]
-    stub, nginx, original, stub_close, original_close = part.figures
-    part.ratios = [
-        stub.over(nginx, "stubserver / nginx"),
-        stub.over(original, "stubserver / original"),
-        stub_close.over(original_close, "stubserver / original, new connections"),
-    ]
+    part.ratios = _ratios(*part.figures)
+    part.notes = [note for contestant in contestants for note in contestant.notes]
     return part
 
 
@@ -81,4 +79,12 @@ def _start(stack: ExitStack, folder: Path, cores: Cores) -> list[Contestant]:
         Contestant("original dummy (closes each connection)", original, fragile=True),
         Contestant("stubserver, new connection each", stub, close=True),
         Contestant("original dummy, Connection: close", original, close=True, fragile=True),
+    ]
+
+
+def _ratios(stub: Series, nginx: Series, original: Series, stub_close: Series, original_close: Series) -> list[Series]:
+    return [
+        stub.over(nginx, "stubserver / nginx"),
+        stub.over(original, "stubserver / original"),
+        stub_close.over(original_close, "stubserver / original, new connections"),
     ]

@@ -1,0 +1,169 @@
+"""Write what the upstream answered into a cassette: complete, decoded, without secrets; and play it from then on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from threading import Lock
+from typing import Final, NamedTuple
+
+from stubserver.canonical import json_value, normal_path
+from stubserver.cassettes.library import Library
+from stubserver.cassettes.writer import Fsync, Writer, item_text, repair
+from stubserver.errors import CassetteError, UsageError
+from stubserver.keeping import KEPT_STATUSES, decoded, why_not
+from stubserver.messages import Headers, Interaction, Request, Response, without_headers
+from stubserver.relay import Relayed
+from stubserver.scrubbing import Scrubber
+from stubserver.wire import HOP_BY_HOP
+
+__all__ = ["Keeper", "Kept", "Per", "RecordMode"]
+
+_PART_BYTES: Final = 50_000_000
+_NOT_STORED: Final = HOP_BY_HOP | {"content-encoding", "content-length"}
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class RecordMode(StrEnum):
+    """vcrpy's words with vcrpy's meaning."""
+
+    NONE = "none"
+    ONCE = "once"
+    NEW_EPISODES = "new_episodes"
+    ALL = "all"
+
+
+class Per(StrEnum):
+    """What a recording is divided into files by."""
+
+    RUN = "run"
+    PATH = "path"
+    MODEL = "model"
+    DAY = "day"
+
+
+class Kept(NamedTuple):
+    """What became of an answer: where it was kept, or why it was not."""
+
+    label: str
+    why_not: str
+
+
+class Keeper:
+    """Keeps interactions in the cassette at *target*; or, when that is a folder, in files below it.
+
+    Raises UsageError for a target that cannot be recorded to.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        library: Library,
+        scrubber: Scrubber,
+        *,
+        per: Per = Per.RUN,
+        statuses: frozenset[int] = KEPT_STATUSES,
+        fsync: Fsync = Fsync.OFF,
+    ) -> None:
+        self._target = target
+        self._library = library
+        self._scrubber = scrubber
+        self._per = per
+        self._statuses = statuses
+        self._fsync = fsync
+        self._writers: dict[Path, Writer] = {}
+        self._parts: dict[Path, int] = {}
+        self._lock = Lock()
+        self._run = time.strftime("%Y%m%d-%H%M%S")
+        if not target.is_dir() and target.suffix not in {".yaml", ".yml"}:
+            msg = f"{target}: cassettes are recorded as YAML; give a name that ends in .yaml, or a folder that exists"
+            raise UsageError(msg)
+
+    def keep(self, request: Request, head: Response, relayed: Relayed) -> Kept:
+        """Keep one answer, or say why not; never raises for what a client or an upstream sent."""
+        if relayed.cut:
+            return Kept("", relayed.cut)
+        if relayed.body is None:
+            return Kept("", "the answer is too large to keep")
+        body = decoded(head.headers, relayed.body)
+        if body is None:
+            return Kept("", "the answer's compression does not unpack, or to too much")
+        reason = why_not(head.status, head.headers, body, self._statuses)
+        if reason is not None:
+            return Kept("", reason)
+        found = Interaction(request, _stored(head, body))
+        scrubbed = self._scrubber.interaction(found)
+        if scrubbed is None:
+            return Kept("", "a hook refused it")
+        return self._write(scrubbed, _timing(head, relayed))
+
+    def _write(self, interaction: Interaction, timing: dict[str, str]) -> Kept:
+        path = self._path(interaction.request)
+        try:
+            item = item_text(interaction, timing)
+            with self._lock:
+                path = self._part(path, len(item))
+                writer = self._writers.setdefault(path, Writer(path, self._fsync))
+            place = writer.append(item)
+        except (OSError, CassetteError, ValueError) as error:
+            return Kept("", f"it could not be written: {getattr(error, 'strerror', None) or error}")
+        return Kept(self._library.add(path, place.offset, item, interaction), "")
+
+    def _path(self, request: Request) -> Path:
+        """Return the file for a request."""
+        if not self._target.is_dir():
+            return self._target
+        name = f"recording-{self._run}"
+        if self._per is Per.DAY:
+            name = time.strftime("%Y-%m-%d")
+        elif self._per is Per.PATH:
+            name = normal_path(request.path)
+        elif self._per is Per.MODEL:
+            body = json_value(request.body)
+            model = body.get("model") if isinstance(body, dict) else None
+            name = model if isinstance(model, str) else "no-model"
+        return self._target / f"{_UNFIT.sub('-', name).strip('.-')[:100] or 'root'}.yaml"
+
+    def _part(self, path: Path, size: int) -> Path:
+        """Return the part of *path* that still has room: ``name.yaml``, ``name-2.yaml``, ..."""
+        number = self._parts.get(path, 1)
+        while True:
+            part = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+            if not part.exists() or part.stat().st_size + size <= _PART_BYTES:
+                self._parts[path] = number
+                return part
+            number += 1
+
+
+def _stored(head: Response, body: bytes) -> Response:
+    """Return the response as it is kept: decoded, its length true, nothing of the connection."""
+    headers: Headers = without_headers(head.headers, _NOT_STORED)
+    return head._replace(headers=(*headers, ("content-length", str(len(body)))), body=body)
+
+
+def _timing(head: Response, relayed: Relayed) -> dict[str, str]:
+    """Return when each event came, in milliseconds after the request; of a whole answer, when its last byte did."""
+    times = relayed.times if head.events else relayed.times[-1:]
+    return {"events_ms": ",".join(map(str, times))} if times else {}
+
+
+def prepare_target(target: Path, mode: RecordMode, say: Callable[[str], None]) -> RecordMode:
+    """Mend a torn cassette, and settle what *mode* means for a *target* that is or is not there yet.
+
+    ``once`` becomes ``none`` for a cassette that exists; ``all`` puts an existing one aside and begins anew.
+    """
+    if target.is_dir() or not target.exists():
+        return RecordMode.NEW_EPISODES if mode is RecordMode.ONCE else mode
+    if mode is RecordMode.ONCE:
+        return RecordMode.NONE
+    done = repair(target)
+    if done:
+        say(done)
+    if mode is RecordMode.ALL and target.stat().st_size:
+        aside = target.with_name(f"{target.name}.before")
+        target.replace(aside)
+        say(f"{target}: recorded anew; the old cassette is kept as {aside.name}")
+    return mode

@@ -1,0 +1,126 @@
+"""Take secrets out of an interaction before it is kept: the registry's, the user's own, and those of this very request.
+
+Fields of the head that hold a secret are dropped, not marked: nobody matches on headers, and a replay needs none of
+them. What a client sent as its credential is removed wherever it comes up again, the answer included.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+from urllib.parse import quote
+
+from stubserver.errors import UsageError
+from stubserver.messages import Headers, Interaction, Request, Response
+from stubserver.redaction import MARK, clean_text, is_secret_header
+
+__all__ = ["Hook", "Scrubber"]
+
+Hook = Callable[[Interaction], Interaction | None]
+"""Changes an interaction before it is kept; None: it is not kept."""
+
+_REPLAYED: Final = re.compile(
+    r"content-type|retry-after(?:-ms)?|openai-|x-ratelimit-|x-request-id|x-should-retry|date$"
+)
+_LEAST_SECRET: Final = 8
+
+
+class Scrubber:
+    """Removes secrets. *patterns* are regular expressions of the user's; *secrets* are values known at the start.
+
+    *keep_headers* names fields to keep although the registry has them; *allow_headers_only* drops every field that a
+    replay does not need. Raises UsageError for a pattern that does not compile.
+    """
+
+    def __init__(
+        self,
+        *,
+        patterns: Iterable[str] = (),
+        keep_headers: Iterable[str] = (),
+        allow_headers_only: bool = False,
+        secrets: Iterable[str] = (),
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        self._patterns = [_compiled(pattern) for pattern in patterns]
+        self._kept = frozenset(name.lower() for name in keep_headers)
+        self._only = allow_headers_only
+        self._secrets = tuple(secrets)
+        self._hooks = tuple(hooks)
+
+    def interaction(self, found: Interaction) -> Interaction | None:
+        """Return *found* as it may be kept; None when a hook refuses it."""
+        for hook in self._hooks:
+            changed = hook(found)
+            if changed is None:
+                return None
+            found = changed
+        known = _forms([*self._secrets, *self._credentials(found.request.headers)])
+        return Interaction(self._request(found.request, known), self._response(found.response, known))
+
+    def request(self, request: Request) -> Request:
+        """Return *request* as it would be kept; the same for every client that differs in its credential alone."""
+        return self._request(request, _forms([*self._secrets, *self._credentials(request.headers)]))
+
+    def _request(self, request: Request, known: list[str]) -> Request:
+        return request._replace(
+            target=self._text(request.target, known),
+            headers=self._headers(request.headers, known),
+            body=self._body(request.body, known),
+            authority=request.authority.rpartition("@")[2],
+        )
+
+    def _response(self, response: Response, known: list[str]) -> Response:
+        headers = self._headers(response.headers, known)
+        return response._replace(headers=headers, body=self._body(response.body, known))
+
+    def _credentials(self, headers: Headers) -> list[str]:
+        """Return the credentials of a request, to be removed wherever else they stand."""
+        values = [value for name, value in headers if is_secret_header(name) and name.lower() not in self._kept]
+        return [value.rpartition(" ")[2] for value in values]
+
+    def _headers(self, headers: Headers, known: list[str]) -> Headers:
+        return tuple((name, self._text(value, known)) for name, value in headers if self._keeps(name.lower()))
+
+    def _keeps(self, name: str) -> bool:
+        if name in self._kept:
+            return True
+        return not is_secret_header(name) and (not self._only or _REPLAYED.match(name) is not None)
+
+    def _text(self, text: str, known: list[str]) -> str:
+        for form in known:
+            text = text.replace(form, MARK)
+        for pattern in self._patterns:
+            text = pattern.sub(MARK, text)
+        return clean_text(text)
+
+    def _body(self, body: bytes, known: list[str]) -> bytes:
+        text = body.decode("utf-8", "surrogateescape")
+        cleaned = self._text(text, known)
+        return body if cleaned == text else cleaned.encode("utf-8", "surrogateescape")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        msg = f"the pattern {pattern!r} to redact is no regular expression: {error}"
+        raise UsageError(msg) from error
+
+
+def _forms(secrets: Iterable[str]) -> list[str]:
+    """Return each secret as it may be written: plain, in JSON, in a URL, in base64 at each of the three alignments."""
+    forms: set[str] = set()
+    for secret in secrets:
+        if len(secret) < _LEAST_SECRET or secret == MARK:
+            continue
+        forms |= {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote(secret)}
+        raw = secret.encode("utf-8", "surrogateescape")
+        for shift in range(3):
+            encoded = base64.b64encode(b"\0" * shift + raw).decode("ascii").rstrip("=")
+            # The first and last characters share bits with what stands beside the secret.
+            inner = encoded[(0, 2, 3)[shift] : len(encoded) - (1 if (len(raw) + shift) % 3 else 0)]
+            forms |= {inner, inner.replace("+", "-").replace("/", "_")}
+    return sorted(forms, key=len, reverse=True)

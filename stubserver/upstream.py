@@ -1,0 +1,190 @@
+"""Send a request to the real API. The only door to requests, and the only place that opens a connection to anywhere.
+
+Where it goes is settled at the start and by nothing that a client sends. Redirects are given back, not followed; no
+proxy variables, no .netrc, no cookies, no retries. The body comes as it arrives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from http.client import HTTPException
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+
+from stubserver.errors import UpstreamError, UsageError
+from stubserver.messages import Headers, Request, header, without_headers
+from stubserver.wire import HOP_BY_HOP
+
+__all__ = ["Reply", "Timeouts", "Upstream"]
+
+_PIECE: Final = 65_536
+_POOL: Final = 256
+_OURS: Final = HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect", "x-stubserver-key"}
+_CREDENTIALS: Final = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"})
+_FAILURES: Final = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
+
+
+class Timeouts(NamedTuple):
+    """In seconds: to connect, between two pieces of an answer (reasoning models pause long), for all of it."""
+
+    connect: float = 10.0
+    read: float = 600.0
+    total: float = 3600.0
+
+
+class Reply:
+    """An answer of the upstream whose body is still coming."""
+
+    def __init__(self, response: requests.Response, until: float) -> None:
+        self._response = response
+        self._until = until
+        self.status = response.status_code
+        self.reason = response.reason or ""
+        self.headers: Headers = tuple(_pairs(response))
+        self.received = 0
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it arrives, never an empty piece; as stored, nothing decompressed.
+
+        Raises UpstreamError when it stops before its framing says so, or takes longer than it may.
+        """
+        raw = self._response.raw
+        while True:
+            try:
+                piece = raw.read1(_PIECE, decode_content=False)
+            except _FAILURES as error:
+                raise _translated(error) from error
+            if not piece:
+                break
+            self.received += len(piece)
+            yield piece
+            if time.monotonic() > self._until:
+                raise UpstreamError(504, "the upstream's answer took longer than it may in all")
+        self._check_length()
+
+    def _check_length(self) -> None:
+        length = header(self.headers, "content-length")
+        if length is not None and length.isdigit() and int(length) != self.received and self._has_body():
+            raise UpstreamError(502, f"the upstream's answer was cut: {self.received} of {length} bytes came")
+
+    def _has_body(self) -> bool:
+        return self._response.request.method != "HEAD" and self.status not in {204, 304}
+
+    def close(self) -> None:
+        """Let go of the connection; of an answer that was not read whole, it is closed."""
+        self._response.close()
+
+
+class Upstream:
+    """The real API at *url*: scheme, host, port, and perhaps a path that goes before every target.
+
+    *key* is a credential of ours; with it, the client's own are never sent. *ca_bundle* is a file of certificates to
+    trust instead of the usual ones. Raises UsageError for an address that is none.
+    """
+
+    def __init__(
+        self, url: str, *, key: str | None = None, ca_bundle: str | None = None, timeouts: Timeouts | None = None
+    ) -> None:
+        self.url = _checked(url)
+        self.timeouts = timeouts or Timeouts()
+        self._key = key
+        self._verify: str | bool = ca_bundle or True
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_POOL, max_retries=0)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+    def uri(self, request: Request) -> str:
+        """Return the absolute URI that *request* is sent to; a ``/v1`` that both have is there once."""
+        base = self.url
+        if base.endswith("/v1") and request.target.startswith("/v1/"):
+            base = base.removesuffix("/v1")
+        return base + request.target
+
+    def send(self, request: Request) -> Reply:
+        """Send *request* and return as soon as the head of the answer is here. Raises UpstreamError."""
+        prepared = self._prepared(request)
+        until = time.monotonic() + self.timeouts.total
+        timeout = (self.timeouts.connect, self.timeouts.read)
+        try:
+            response = self._adapter.send(prepared, stream=True, timeout=timeout, verify=self._verify, proxies={})
+        except _FAILURES as error:
+            raise _translated(error) from error
+        return Reply(response, until)
+
+    def _prepared(self, request: Request) -> requests.PreparedRequest:
+        """Build what requests sends without letting it add or change anything."""
+        prepared = requests.PreparedRequest()
+        prepared.method = request.method
+        prepared.url = self.uri(request)
+        prepared.headers = CaseInsensitiveDict(self._headers(request))
+        prepared.body = request.body or None
+        return prepared
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        connection = header(request.headers, "connection") or ""
+        dropped = _OURS | {name.strip().lower() for name in connection.split(",")}
+        if self._key is not None:
+            dropped |= _CREDENTIALS
+        sent: dict[str, str] = {}
+        for name, value in without_headers(request.headers, frozenset(dropped)):
+            sent[name] = f"{sent[name]}, {value}" if name in sent else value
+        sent["Accept-Encoding"] = "identity"
+        if "user-agent" not in {name.lower() for name in sent}:
+            sent["User-Agent"] = urllib3.util.SKIP_HEADER
+        if request.body or request.method in {"POST", "PUT", "PATCH"}:
+            sent["Content-Length"] = str(len(request.body))
+        if self._key is not None:
+            sent["Authorization"] = f"Bearer {self._key}"
+        return sent
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._adapter.close()
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        bad_port = parts.port == 0
+    except ValueError:
+        bad_port = True
+    if parts.scheme not in {"http", "https"} or not parts.hostname or bad_port or parts.query or parts.fragment:
+        msg = f"the upstream {url.partition('@')[2] or url!r} is no address: give one such as https://api.openai.com"
+        raise UsageError(msg)
+    if parts.username is not None:
+        msg = "the upstream's address holds a user or password: name a variable with --upstream-key-env instead"
+        raise UsageError(msg)
+    return url.rstrip("/")
+
+
+def _pairs(response: requests.Response) -> Iterator[tuple[str, str]]:
+    headers = response.raw.headers
+    items = headers.iteritems() if hasattr(headers, "iteritems") else headers.items()
+    for name, value in items:
+        yield str(name), str(value)
+
+
+def _translated(error: Exception) -> UpstreamError:
+    """Say what happened without the text of the library, which quotes URLs and addresses."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return UpstreamError(502, "the upstream's certificate was not accepted (see --ca-bundle)")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return UpstreamError(504, "the upstream did not accept the connection in time")
+    timeouts = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    if isinstance(error, timeouts):
+        return UpstreamError(504, "the upstream did not answer in time")
+    if "Name or service" in str(error) or "NameResolution" in str(error):
+        return UpstreamError(502, "the upstream's name does not resolve")
+    if "refused" in str(error):
+        return UpstreamError(502, "the upstream refused the connection")
+    return UpstreamError(502, f"the upstream broke off or sent no HTTP ({type(error).__name__})")
