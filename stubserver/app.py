@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stubserver import dummy, replay
 from stubserver.cassettes.library import Library, Report
@@ -22,6 +22,9 @@ from stubserver.errors import ProtocolError
 from stubserver.journal import Journal
 from stubserver.messages import Answer, Request, Response
 from stubserver.recorder import Fallbacks, Recorder, source_headers
+
+if TYPE_CHECKING:
+    from stubserver.forwarder import Forwarder
 
 __all__ = ["App", "Prepared"]
 
@@ -62,6 +65,7 @@ class App:
         self.fallback = Fallbacks(fallback)
         self._settings = settings or DummySettings()
         self._recorder = Recorder(library.rules, error_status)
+        self.forwarder: Forwarder | None = None
         self._on_report = on_report
         self._looked = time.monotonic()
         self._looking = Lock()
@@ -81,7 +85,8 @@ class App:
             answer = self._answered(prepared, self.library.playlist)
         else:
             answer = self._named(prepared, prepared.cassette)
-        self.journal.add(request, answer)
+        if not answer.forwarded:
+            self.journal.add(request, answer)
         return answer
 
     def _named(self, prepared: Prepared, target: str) -> Answer:
@@ -97,15 +102,19 @@ class App:
         return self._answered(Prepared(request, self.library.rules.key(request), prepared.accepted), playlist)
 
     def _answered(self, prepared: Prepared, playlist: Playlist) -> Answer:
-        if not playlist.recordings and self.fallback is Fallbacks.DUMMY:
+        request, key, forwarder = prepared.request, prepared.key, self.forwarder
+        if forwarder is not None and forwarder.always:
+            return forwarder.answer(request)
+        if not playlist.recordings and self.fallback is Fallbacks.DUMMY and forwarder is None:
             return self._dummy(prepared)
-        request, key = prepared.request, prepared.key
         decision = self._recorder.decide(playlist, key, request)
         if not isinstance(decision, Played) and playlist is self.library.playlist and self.look_again():
             playlist = self.library.playlist
             decision = self._recorder.decide(playlist, key, request)
         if isinstance(decision, Played):
             return self._recorder.replayed(decision, request, prepared.accepted)
+        if forwarder is not None and (forwarder.records or self.fallback is Fallbacks.FORWARD):
+            return forwarder.answer(request)
         if self.fallback is Fallbacks.ERROR:
             return self._recorder.unmatched(playlist, key, request, decision)
         return self._dummy(prepared)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -49,6 +50,25 @@ def main() -> None:
     """Stand in for an OpenAI-style model API: replay recorded answers, and make up the rest."""
 
 
+def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of recording to a command."""
+    options = (
+        click.option("--upstream", envvar="STUBSERVER_UPSTREAM", metavar="URL", help="The API to record from."),
+        click.option("--upstream-key-env", metavar="NAME", help="Variable that holds our key for the upstream."),
+        click.option("--upstream-timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Silence (600)."),
+        click.option("--ca-bundle", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust."),
+        click.option("--record-status", multiple=True, type=int, metavar="N", help="Keep this status; repeatable."),
+        click.option("--cassette-per", type=click.Choice(["run", "path", "model", "day"]), help="For a folder."),
+        click.option("--fsync", type=click.Choice(["always", "off"]), help="When the disk is told to keep it."),
+        click.option("--redact", multiple=True, metavar="PATTERN", help="Take out what matches, too; repeatable."),
+        click.option("--keep-header", multiple=True, metavar="NAME", help="Keep this header field; repeatable."),
+        click.option("--allow-headers-only", is_flag=True, default=None, help="Keep no header that no replay needs."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command(epilog=_EXAMPLES)
 @click.argument("paths", nargs=-1, type=_PATHS, metavar="[PATH]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -65,9 +85,9 @@ def main() -> None:
     type=click.Choice(["none", "once", "new_episodes", "all"]),
     default="none",
     show_default=True,
-    help="vcrpy's record modes; this version replays only.",
+    help="vcrpy's record modes; what is recorded goes to the first PATH.",
 )
-@click.option("--upstream", metavar="URL", help="The API to record from; this version replays only.")
+@_recording_options
 @click.option(
     "--match-on",
     default=",".join(DEFAULT_MATCH_ON),
@@ -96,14 +116,31 @@ def main() -> None:
 @click.option("--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest request body (64 MB).")
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="For a request to arrive (10).")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Open at the same time (16384).")
-def serve(paths: tuple[Path, ...], record_mode: str, upstream: str | None, **options: Any) -> None:  # noqa: ANN401
+def serve(paths: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # what click parsed
     """Serve the cassettes at PATH: files, or folders searched for .yaml, .yml and .json (each also .gz).
 
     Without PATH every answer is the dummy's.
     """
+    _run(paths, options)
+
+
+@main.command(epilog=_EXAMPLES)
+@click.argument("path", type=_PATHS, metavar="CASSETTE")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@_recording_options
+def record(path: Path, **options: Any) -> None:  # noqa: ANN401  # what click parsed
+    """Pass requests on to the upstream and keep what is new in CASSETTE: a .yaml file, or a folder.
+
+    Short for: serve CASSETTE --record-mode new_episodes.
+    """
+    _run((path,), {**options, "record_mode": "new_episodes"})
+
+
+def _run(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
+    """Serve until a signal comes."""
     from stubserver.stub import StubServer  # noqa: PLC0415  # --help and --version need none of it
 
-    _refuse_recording(record_mode, upstream, options["fallback"])
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     _raise_descriptor_limit(given.get("max_connections", 16_384))
     # Blocked before any thread starts, so that every signal waits for sigwait in this one.
@@ -119,21 +156,14 @@ def serve(paths: tuple[Path, ...], record_mode: str, upstream: str | None, **opt
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _refuse_recording(record_mode: str, upstream: str | None, fallback: str) -> None:
-    if record_mode != "none" or upstream or fallback == "forward":
-        text = (
-            "this version replays only: --record-mode, --upstream and --fallback forward cannot be used yet. "
-            "Record with vcrpy (see tools/record_examples.py) and serve the cassette."
-        )
-        raise click.UsageError(text)
-
-
 def _greet(stub: Any, paths: tuple[Path, ...]) -> None:  # noqa: ANN401  # StubServer, imported late
     files = sum(bool(file.recordings or not file.problems) for file in stub.library.files)
     recordings = len(stub.library.playlist.recordings)
     serving = f"serving {_count(recordings, 'interaction')} from {_count(files, 'cassette')}"
     _say(f"stubserver listening on {stub.url}")
     _say(serving if paths else "serving no cassettes: every answer is the dummy's")
+    if stub.upstream:
+        _say(f"upstream {stub.upstream}, recording to {paths[0]}" if stub.records else f"upstream {stub.upstream}")
     _say("Application startup complete")
 
 

@@ -9,12 +9,14 @@ import socket
 import struct
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final, NamedTuple, Protocol
 
 from stubserver import wire
+from stubserver.answers import LiveFraming
 from stubserver.app import App, Prepared
-from stubserver.errors import ProtocolError
+from stubserver.errors import ProtocolError, UpstreamError
+from stubserver.messages import Live
 from stubserver.wire import Limits, RequestParser, State
 
 __all__ = ["Connection", "Known", "Owner", "ServerSettings"]
@@ -155,6 +157,8 @@ class Connection:
         answer = self._app.answer(prepared)
         if self._server.stopping:
             flags |= wire.CLOSE
+        if answer.live is not None:
+            return self._relay(answer.live, flags)
         pieces = answer.rendered.get(flags)
         if pieces is None:
             pieces = answer.rendered[flags] = wire.render(answer.response, flags)
@@ -164,6 +168,26 @@ class Connection:
             self._sock.shutdown(socket.SHUT_WR)
             return False
         return True
+
+    def _relay(self, live: Live, flags: int) -> bool:
+        """Pass on what is still coming, piece by piece; False when the connection ends with it."""
+        framing = LiveFraming(live.head, live.length, flags)
+        with closing(live.pieces()) as pieces:
+            self._send(framing.head)
+            try:
+                for data in pieces:
+                    piece = framing.piece(data)
+                    if piece:
+                        self._send(piece)
+            except UpstreamError:
+                # The rest will not come. A reset says so even where the end of the connection is the end of the body.
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return False
+        if framing.end:
+            self._send(framing.end)
+        if framing.closes:
+            self._sock.shutdown(socket.SHUT_WR)
+        return not framing.closes
 
     def _send(self, piece: bytes) -> None:
         """Send all of *piece*; a client that does not read is given the time a body of that size may take."""

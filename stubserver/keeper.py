@@ -58,7 +58,7 @@ class Keeper:
     Raises UsageError for a target that cannot be recorded to.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the options of the command line
         self,
         target: Path,
         library: Library,
@@ -94,11 +94,10 @@ class Keeper:
         reason = why_not(head.status, head.headers, body, self._statuses)
         if reason is not None:
             return Kept("", reason)
-        found = Interaction(request, _stored(head, body))
-        scrubbed = self._scrubber.interaction(found)
+        scrubbed = self._scrubber.interaction(Interaction(request, _stored(head, body)))
         if scrubbed is None:
             return Kept("", "a hook refused it")
-        return self._write(scrubbed, _timing(head, relayed))
+        return self._write(_with_lengths(scrubbed), _timing(head, relayed))
 
     def _write(self, interaction: Interaction, timing: dict[str, str]) -> Kept:
         path = self._path(interaction.request)
@@ -139,9 +138,18 @@ class Keeper:
 
 
 def _stored(head: Response, body: bytes) -> Response:
-    """Return the response as it is kept: decoded, its length true, nothing of the connection."""
-    headers: Headers = without_headers(head.headers, _NOT_STORED)
-    return head._replace(headers=(*headers, ("content-length", str(len(body)))), body=body)
+    """Return the response as it is kept: decoded, nothing of the connection, nothing of ours."""
+    headers = tuple(pair for pair in head.headers if not pair[0].lower().startswith("x-stubserver-"))
+    return head._replace(headers=without_headers(headers, _NOT_STORED), body=body)
+
+
+def _with_lengths(found: Interaction) -> Interaction:
+    """Make the lengths in the heads those of the bodies as they are kept."""
+    request, response = found
+    length = str(len(request.body))
+    sent: Headers = tuple((n, length if n.lower() == "content-length" else v) for n, v in request.headers)
+    got: Headers = (*response.headers, ("content-length", str(len(response.body))))
+    return Interaction(request._replace(headers=sent), response._replace(headers=got))
 
 
 def _timing(head: Response, relayed: Relayed) -> dict[str, str]:

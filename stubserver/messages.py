@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-__all__ = ["Answer", "Headers", "Interaction", "Request", "Response", "header", "without_headers"]
+__all__ = ["Answer", "Headers", "Interaction", "Live", "Request", "Response", "header", "without_headers"]
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order, names as they were sent."""
@@ -99,13 +100,25 @@ class Interaction(NamedTuple):
     response: Response
 
 
+class Live(Protocol):
+    """An answer whose body is still coming: ``head`` without it, ``length`` in bytes where that is known."""
+
+    head: Response
+    length: int | None
+
+    def pieces(self) -> Generator[bytes]:
+        """Yield what is to be sent, as it comes. Raises UpstreamError when the rest will not come."""
+
+
 @dataclass(slots=True, eq=False)
 class Answer:
     """A response and where it came from.
 
     ``source`` is replayed, recorded, forwarded, dummy or unmatched; ``cassette`` is ``<file>#<n>`` for a recording;
     ``drift`` holds the JSON paths in which the played recording differs from the request. ``rendered`` keeps the
-    bytes of the answer by connection flags once they were made: they follow from ``response`` alone.
+    bytes of the answer by connection flags once they were made: they follow from ``response`` alone. ``live`` is there
+    while the body is still coming from an upstream; ``response`` is then its head. ``note`` says what went wrong, or
+    why it was not recorded.
     """
 
     response: Response
@@ -113,3 +126,10 @@ class Answer:
     cassette: str = ""
     drift: tuple[str, ...] = ()
     rendered: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
+    live: Live | None = None
+    note: str = ""
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether an upstream was asked; such an answer writes its own journal entry, when it is through."""
+        return self.source in {"recorded", "forwarded"}

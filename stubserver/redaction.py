@@ -14,6 +14,7 @@ from stubserver.messages import Headers, Interaction, Request
 
 __all__ = [
     "MARK",
+    "clean_body",
     "clean_headers",
     "clean_request",
     "clean_text",
@@ -102,6 +103,11 @@ _MEMBER: Final = re.compile(
 )
 _PARAMETER: Final = re.compile(r"([?&](" + "|".join(sorted(SECRET_QUERY)) + r""")=)([^&#\s"'<>\\]+)""", re.IGNORECASE)
 _USERINFO: Final = re.compile(r"(://)[\w.~!$&'()*+,;=:%-]+@")
+# How names that hold a secret end, in lower case: a member at its quote or the escape of that, a parameter at its =.
+_MEMBER_HINTS: Final = tuple(
+    name + end for name in ("key", "token", "passwd", "password", "secret", "authorization") for end in ('"', "\\")
+)
+_PARAMETER_HINTS: Final = ("key=", "token=", "sig=", "signature=", "credential=", "secret=", "assertion=", "password=")
 # What people and tools write where a secret was.
 _PLACEHOLDER: Final = re.compile(
     r"redact|placeholder|dummy|fake|filtered|removed|scrub|mock|example|your|test|sanitiz|hidden|secret|<|x{4}|\*{3}|\.{3}|^$",
@@ -124,10 +130,23 @@ def is_secret_member(name: str) -> bool:
 
 def clean_text(text: str) -> str:
     """Return *text* with everything that looks like a secret replaced by the mark; JSON stays JSON."""
-    text = _ANY.sub(MARK, text)
-    text = _MEMBER.sub(rf"\g<open>{MARK}", text)
-    text = _PARAMETER.sub(rf"\g<1>{MARK}", f"&{text}")[1:]  # a form's first field, too
-    return _USERINFO.sub(rf"\g<1>{MARK}@", text)
+    # Each search only where what it begins or ends with is there at all: many texts are megabytes of pictures.
+    for (_, prefix), pattern in _COMPILED.items():
+        if prefix in text:
+            text = pattern.sub(MARK, text)
+    lower = text.lower()
+    if any(hint in lower for hint in _MEMBER_HINTS):
+        text = _MEMBER.sub(rf"\g<open>{MARK}", text)
+    if any(hint in lower for hint in _PARAMETER_HINTS):
+        text = _PARAMETER.sub(rf"\g<1>{MARK}", f"&{text}")[1:]  # a form's first field, too
+    return _USERINFO.sub(rf"\g<1>{MARK}@", text) if "@" in text else text
+
+
+def clean_body(body: bytes) -> bytes:
+    """Return *body* with everything in it that looks like a secret replaced by the mark."""
+    text = body.decode("utf-8", "surrogateescape")
+    cleaned = clean_text(text)
+    return body if cleaned == text else cleaned.encode("utf-8", "surrogateescape")
 
 
 def clean_value(value: Any) -> Any:  # noqa: ANN401  # any JSON value
@@ -144,12 +163,7 @@ def clean_headers(headers: Headers) -> Headers:
 
 def clean_request(request: Request) -> Request:
     """Return *request* as it may be shown: target, headers and body without secrets."""
-    body = request.body
-    text = body.decode("utf-8", "surrogateescape")
-    cleaned = clean_text(text)
-    if cleaned != text:
-        body = cleaned.encode("utf-8", "surrogateescape")
-    headers = clean_headers(request.headers)
+    body, headers = clean_body(request.body), clean_headers(request.headers)
     authority = request.authority.rpartition("@")[2]
     return Request(request.method, clean_text(request.target), headers, body, request.scheme, authority)
 

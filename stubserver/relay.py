@@ -7,7 +7,7 @@ so that whoever has an answer finds it in the cassette.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, NamedTuple
 
 from stubserver import sse
@@ -54,7 +54,7 @@ class Relay:
         length = header(reply.headers, "content-length")
         self.length = int(length) if length is not None and length.isdigit() and not self.events else None
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Generator[bytes]:
         """Yield what is to be sent, as it comes. Raises UpstreamError when the rest will not come."""
         cut = "the client left before the end"
         try:
@@ -106,7 +106,7 @@ class Relay:
             yield piece
 
     def _drained(self) -> str:
-        """Read what is left behind the last event, after which openai's client leaves at once; say why it is not whole."""
+        """Read what is left after the last event, at which openai's client leaves; return why it is not whole."""
         until = time.monotonic() + _DRAIN_SECONDS
         try:
             for _ in self._received():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from stubserver.app import App
 from stubserver.canonical import DEFAULT_MATCH_ON, Rules
 from stubserver.cassettes.library import Library, Report
-from stubserver.cassettes.playlist import OnExhausted
+from stubserver.cassettes.playlist import OnExhausted, clean_secrets
 from stubserver.connection import ServerSettings
 from stubserver.dummy.settings import DEFAULT_TEXT, DummySettings
 from stubserver.errors import UsageError
@@ -20,12 +21,16 @@ from stubserver.recorder import Fallbacks
 from stubserver.server import Server
 from stubserver.wire import Limits
 
+if TYPE_CHECKING:
+    from stubserver.recording import Plan, RecordOptions
+
 __all__ = ["StubServer"]
 
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 1.0
 _LONGEST_TIMEOUT = 86_400.0
+_RECORD_MODES = ("none", "once", "new_episodes", "all")
 
 StrPath = str | os.PathLike[str]
 
@@ -60,17 +65,29 @@ class StubServer:
         timeout: float = 10.0,
         max_connections: int = 16_384,
         on_report: Callable[[Report], None] | None = None,
+        record_mode: str = "none",
+        upstream: str | None = None,
+        **recording: Unpack[RecordOptions],
     ) -> None:
-        if fallback == Fallbacks.FORWARD:
-            msg = "fallback 'forward' needs an upstream, which this version cannot talk to yet: use 'dummy' or 'error'"
-            raise UsageError(msg)
+        _choice_of("record_mode", record_mode, _RECORD_MODES)
+        places = [Path(path) for path in _flat(paths)]
+        notes: list[str] = []
+        self._plan: Plan | None = None
+        if record_mode != "none" or fallback == Fallbacks.FORWARD:
+            from stubserver.recording import Plan  # noqa: PLC0415  # start-up: only recording and forwarding need it
+
+            self._plan = Plan(places, record_mode, upstream, recording, notes.append)
         self._rules = Rules(tuple(match_on.split(",") if isinstance(match_on, str) else match_on), tuple(ignore))
         self._library = Library(
-            _flat(paths),
+            places,
             self._rules,
-            on_exhausted=_choice_of("on_exhausted", on_exhausted, tuple(OnExhausted)),
+            # While recording, a request whose recordings were all played is a new one.
+            on_exhausted="error" if self.records else _choice_of("on_exhausted", on_exhausted, tuple(OnExhausted)),
             drift=_choice_of("drift", drift, ("refuse", "allow")) == "allow",
+            to_come=self.records,
+            scrub=clean_secrets if self._plan is None else self._plan.scrub,
         )
+        self._library.report.warnings[:0] = notes
         self._app = App(
             self._library,
             fallback=_choice_of("fallback", fallback, tuple(Fallbacks)),
@@ -78,6 +95,8 @@ class StubServer:
             error_status=_status(error_status),
             on_report=on_report,
         )
+        if self._plan is not None:
+            self._plan.connect(self._app)
         self._settings = ServerSettings(
             timeout=_seconds(timeout),
             connections=_at_least_one("max_connections", max_connections),
@@ -96,6 +115,12 @@ class StubServer:
                 msg = "the stub is running already: stop it first"
                 raise UsageError(msg)
             server = Server(*self._address, self._app, self._settings)
+            if self._plan is not None:
+                try:
+                    self._plan.refuse_loop(self._address[0], server.server_port)
+                except UsageError:
+                    server.server_close()
+                    raise
             self._ended = threading.Event()
             self._threads = [threading.Thread(target=server.serve_forever, name="stubserver-accept", daemon=True)]
             if self._library.watched:
@@ -173,6 +198,16 @@ class StubServer:
     def unplayed(self) -> list[str]:
         """The recordings that nothing asked for yet, each as ``<file>#<n>``."""
         return [recording.label for recording in self._library.playlist.unplayed()]
+
+    @property
+    def upstream(self) -> str | None:
+        """Where requests without a recording go; None: nowhere."""
+        return self._plan.upstream.url if self._plan is not None else None
+
+    @property
+    def records(self) -> bool:
+        """Whether anything is recorded."""
+        return self._plan is not None and self._plan.records
 
     @property
     def library(self) -> Library:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 without sockets: bytes -> requests, responses -> bytes, and the limits on both ways.
+"""HTTP/1.1 without sockets: bytes -> requests; the way back is in ``answers``, bodies are in ``bodies``.
 
 A head is checked as a whole against a strict grammar first (llhttp alone would accept several spellings that other
 servers read differently), then taken apart by httptools; how long the body is, is decided here. Whatever two servers
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from http import HTTPStatus
 from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
 import httptools
 
-from stubserver import sse
+from stubserver.answers import CLOSE, CONTINUE, HEAD, HOP_BY_HOP, HTTP10, ends_connection, render
+from stubserver.bodies import FIELD_LINES, TOKEN, Chunked, Limits, Sized, too_large
 from stubserver.errors import ProtocolError
-from stubserver.messages import Headers, Request, Response
+from stubserver.messages import Headers, Request
 
 __all__ = [
     "CLOSE",
@@ -33,46 +33,15 @@ __all__ = [
     "render",
 ]
 
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-CLOSE: Final = 1
-"""Flag of :func:`render`: the connection ends after this answer."""
-HTTP10: Final = 2
-"""Flag of :func:`render`: the client speaks HTTP/1.0."""
-HEAD: Final = 4
-"""Flag of :func:`render`: the answer to a HEAD request, without its body."""
-
-HOP_BY_HOP: Final = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
-    | {"proxy-authenticate", "proxy-authorization"}
-)
-
-_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_REQUEST_LINE: Final = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\n")
-_FIELD_LINES: Final = re.compile(rb"(?:" + _TOKEN + rb":[\t \x21-\x7e\x80-\xff]*\r\n)*\r\n")
+_REQUEST_LINE: Final = re.compile(TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\n")
 _BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])(?::[0-9]{0,5})?")
 _ABSOLUTE: Final = re.compile(r"(https?)://([^/?]+)(.*)", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"0*([0-9]{1,19})")
 _HUGE_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*0*[1-9][0-9]{19,}[ \t]*\r\n", re.IGNORECASE)
-_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t \x21-\x7e\x80-\xff]*)?")
-_FIRST_BYTE: Final = re.compile(_TOKEN[:-1])
-_NAME: Final = re.compile(_TOKEN.decode("ascii"))
-_FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding"})
+_FIRST_BYTE: Final = re.compile(TOKEN[:-1])
 _NO_REQUEST_LINE: Final = "The request line is not 'METHOD target HTTP/1.1'."
-_CHUNK_LINE_LIMIT: Final = 4096
 _EMPTY_LINES: Final = 4
-_BODILESS: Final = frozenset({204, 304})
-_INFORMATIONAL: Final = 200
-
-
-class Limits(NamedTuple):
-    """Sizes in bytes; a request beyond one is refused with the status named here."""
-
-    head: int = 65_536  # 431
-    fields: int = 100  # 431
-    target: int = 16_384  # 414
-    body: int = 64 * 1024 * 1024  # 413
 
 
 class State(Enum):
@@ -99,7 +68,7 @@ class RequestParser:
         self._scanned = 0
         self._empty_lines = 0
         self._head: _Head | None = None
-        self._body: _Sized | _Chunked | None = None
+        self._body: Sized | Chunked | None = None
 
     @property
     def state(self) -> State:
@@ -188,7 +157,7 @@ class _Head:
 
     def __init__(self, raw: bytes, limits: Limits) -> None:
         line = _REQUEST_LINE.match(raw)
-        if line is None or not _FIELD_LINES.fullmatch(raw, line.end()):
+        if line is None or not FIELD_LINES.fullmatch(raw, line.end()):
             raise ProtocolError(400, _cause(raw))
         version = raw[line.end() - 5 : line.end() - 2]
         if version not in (b"1.1", b"1.0"):
@@ -226,7 +195,7 @@ class _Head:
     @staticmethod
     def _refuse(raw: bytes, error: Exception, limits: Limits) -> None:
         if _HUGE_LENGTH.search(raw):  # beyond what llhttp can count
-            raise _too_large(limits)
+            raise too_large(limits)
         raise ProtocolError(400, f"The request's head is malformed: {error}.") from None
 
     def _values(self, name: str) -> list[str]:
@@ -270,23 +239,23 @@ class _Head:
             raise ProtocolError(417, "Only the expectation 100-continue is understood.")
         return not old
 
-    def body(self, limits: Limits) -> _Sized | _Chunked:
+    def body(self, limits: Limits) -> Sized | Chunked:
         """Decide how long the body is; every doubt is refused."""
         codings, lengths = self._values("transfer-encoding"), self._values("content-length")
         if codings:
             if lengths or self.flags & HTTP10 or [c.lower() for c in codings] != ["chunked"]:
                 raise ProtocolError(400, "Transfer-Encoding must be 'chunked' alone, without Content-Length.")
-            return _Chunked(limits)
+            return Chunked(limits)
         if not lengths:
             self.expects_continue = False
-            return _Sized(0)
+            return Sized(0)
         text = lengths[0]
         if len(lengths) > 1 or not text.isascii() or not text.isdigit():
             raise ProtocolError(400, "Content-Length must be there once, as a decimal number.")
         number = _LENGTH.fullmatch(text)
         if number is None or int(number[1]) > limits.body:
-            raise _too_large(limits)
-        return _Sized(int(number[1]))
+            raise too_large(limits)
+        return Sized(int(number[1]))
 
 
 class _Sink:
@@ -306,102 +275,6 @@ class _Sink:
         self._fields.append((name.decode("ascii"), value.decode("latin-1").rstrip(" \t")))
 
 
-class _Sized:
-    """A body with a Content-Length, or none."""
-
-    __slots__ = ("_content", "size")
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._content = b""
-
-    def take(self, buffer: bytearray) -> bool:
-        """Move the body out of *buffer* if it is whole."""
-        if len(buffer) < self.size:
-            return False
-        if self.size:
-            self._content = bytes(memoryview(buffer)[: self.size])
-            del buffer[: self.size]
-        return True
-
-    def content(self) -> bytes:
-        return self._content
-
-
-class _Chunked:
-    """A body in chunks (RFC 9112, 7.1): extensions are skipped, trailers are read and dropped."""
-
-    __slots__ = ("_content", "_left", "_limits", "_trailers", "size")
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._content = bytearray()  # not a list of parts: chunks of a byte would cost forty times their size
-        self._left = 0
-        self._trailers = -1
-        self.size = 0
-
-    def take(self, buffer: bytearray) -> bool:
-        """Move what is there of the body out of *buffer*; True when it is whole."""
-        while True:
-            if self._left:
-                if not self._take_data(buffer):
-                    return False
-                continue
-            line = self._take_line(buffer)
-            if line is None:
-                return False
-            if self._trailers >= 0:
-                if not line:
-                    return True
-                self._check_trailer(line)
-            else:
-                self._start_chunk(line)
-
-    def content(self) -> bytes:
-        return bytes(self._content)
-
-    def _take_data(self, buffer: bytearray) -> bool:
-        """Take the data of one chunk with its line end."""
-        if len(buffer) < self._left + 2:
-            return False
-        if buffer[self._left : self._left + 2] != b"\r\n":
-            raise ProtocolError(400, "A chunk of the body is longer than its size says.")
-        self._content += memoryview(buffer)[: self._left]
-        del buffer[: self._left + 2]
-        self._left = 0
-        return True
-
-    def _take_line(self, buffer: bytearray) -> bytes | None:
-        end = buffer.find(b"\n", 0, _CHUNK_LINE_LIMIT)
-        if end < 0:
-            if len(buffer) >= _CHUNK_LINE_LIMIT:
-                raise ProtocolError(400, f"A chunk's size line is longer than {_CHUNK_LINE_LIMIT} bytes.")
-            return None
-        line = bytes(buffer[: end + 1])
-        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
-            raise ProtocolError(400, "A line of the chunked body does not end with CR LF.")
-        del buffer[: end + 1]
-        return line[:-2]
-
-    def _start_chunk(self, line: bytes) -> None:
-        found = _CHUNK_LINE.fullmatch(line)
-        if not found:
-            raise ProtocolError(400, "A chunk's size is no hexadecimal number.")
-        self._left = int(found[1], 16)
-        self.size += self._left
-        if self.size > self._limits.body:
-            raise _too_large(self._limits)
-        if not self._left:
-            self._trailers = 0
-
-    def _check_trailer(self, line: bytes) -> None:
-        self._trailers += 1
-        if self._trailers > self._limits.fields // 2:
-            raise ProtocolError(431, "The chunked body has too many trailer fields.")
-        if not _FIELD_LINES.fullmatch(line + b"\r\n\r\n"):
-            raise ProtocolError(400, "A trailer field of the chunked body is malformed.")
-
-
 def _checked_host(host: str, where: str) -> str:
     if not _HOST.fullmatch(host) or (host.startswith("[") and not _is_ipv6(host[1 : host.index("]")])):
         raise ProtocolError(400, f"The {where} is no host name with an optional port.")
@@ -416,11 +289,6 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-def _too_large(limits: Limits) -> ProtocolError:
-    text = f"Request body too large: the limit is {limits.body} bytes (see --max-body)."
-    return ProtocolError(413, text, "request_too_large")
-
-
 def _cause(raw: bytes) -> str:
     """Say why a head is refused."""
     if b"\0" in raw:
@@ -432,62 +300,3 @@ def _cause(raw: bytes) -> str:
     if b"\r\n " in raw or b"\r\n\t" in raw:
         return "A header field is folded over several lines, which HTTP/1.1 no longer allows."
     return "A header field is malformed: 'Name: value' is expected, without a space before the colon."
-
-
-def render(response: Response, flags: int) -> tuple[bytes, ...]:
-    """Write *response* as the pieces to send: one for a whole answer, one per event (and the head) for a stream.
-
-    Framing is always ours: Content-Length, or chunks for an event stream. ValueError for a header that could break it.
-    """
-    bodiless = _is_bodiless(response)
-    streamed = _is_streamed(response, flags)
-    chunked = streamed and not flags & HTTP10
-    head = _head_lines(response)
-    if chunked:
-        head.append("Transfer-Encoding: chunked")
-    elif not streamed and not bodiless:
-        head.append(f"Content-Length: {len(response.body)}")
-    if ends_connection(response, flags):
-        head.append("Connection: close")
-    elif flags & HTTP10:
-        head.append("Connection: keep-alive")
-    start = "\r\n".join([*head, "\r\n"]).encode("latin-1")
-    if not streamed:
-        return (start if bodiless or flags & HEAD else start + response.body,)
-    events = sse.split(response.body)
-    if not chunked:
-        return (start, *events)
-    return (start, *(b"%x\r\n%b\r\n" % (len(event), event) for event in events), b"0\r\n\r\n")
-
-
-def ends_connection(response: Response, flags: int) -> bool:
-    """Tell whether the connection ends after *response*: asked for, or the only way to end a stream in HTTP/1.0."""
-    return bool(flags & CLOSE or (flags & HTTP10 and _is_streamed(response, flags)))
-
-
-def _is_bodiless(response: Response) -> bool:
-    return response.status in _BODILESS or response.status < _INFORMATIONAL
-
-
-def _is_streamed(response: Response, flags: int) -> bool:
-    return response.events and not flags & HEAD and not _is_bodiless(response)
-
-
-def _head_lines(response: Response) -> list[str]:
-    lines = [f"HTTP/1.1 {response.status} {response.reason or _reason(response.status)}"]
-    for name, value in response.headers:
-        if not _NAME.fullmatch(name) or name.lower() in _FRAMING:
-            msg = f"the response has a header that only the server may set, or whose name is none: {name[:40]!r}"
-            raise ValueError(msg)
-        lines.append(f"{name}: {value}")
-    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
-        msg = "a header of the response holds a line end or a NUL"
-        raise ValueError(msg)
-    return lines
-
-
-def _reason(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"

@@ -14,8 +14,9 @@ PACKAGE = ROOT / "stubserver"
 # From the ground up; a module may import from the floors below its own, and from its own.
 FLOORS = (
     ("__init__", "errors", "messages", "threads"),
-    ("canonical", "redaction", "sse"),
-    ("matchers", "wire"),
+    ("canonical", "redaction", "sse", "bodies"),
+    ("matchers", "answers"),
+    ("wire", "scrubbing"),
     ("cassettes", "dummy", "journal"),
     ("folding",),
     ("replay", "misses", "listing"),

@@ -18,7 +18,7 @@ from stubserver.dummy.errors import APIError
 from stubserver.dummy.settings import DummySettings
 from stubserver.messages import Request
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 texts = st.text(min_size=1, max_size=40)
 token_lists = st.lists(st.integers(0, 200_000), min_size=1, max_size=12)

@@ -18,6 +18,7 @@ from stubserver.dummy.settings import DummySettings
 from stubserver.messages import Request, header
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(relaxed, max_examples=40)  # the client's models take their time
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 BEGINNING = ["response.created", "response.in_progress"]
@@ -108,7 +109,7 @@ def test_a_call_is_streamed_in_the_apis_order(arguments: str) -> None:
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
-@relaxed
+@few
 @given(text=st.text())
 def test_the_client_folds_a_text_to_the_whole_answer(text: str) -> None:
     answer = whole(text)
@@ -120,7 +121,7 @@ def test_the_client_folds_a_text_to_the_whole_answer(text: str) -> None:
     assert response.to_dict() | {"output": answer["output"]} == answer
 
 
-@relaxed
+@few
 @given(arguments=st.text())
 def test_the_client_folds_a_call_to_the_whole_answer(arguments: str) -> None:
     response = folded(read(response_events.stream(with_call(arguments)).body))

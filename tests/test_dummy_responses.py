@@ -165,6 +165,39 @@ def test_the_same_request_gives_the_same_bytes(body: dict[str, Any]) -> None:
     assert responses.create(asked(**body), SETTINGS) == responses.create(asked(**body), SETTINGS)
 
 
+WORDS = st.sampled_from(
+    ["user", "message", "function", "function_call", "function_call_output", "f", "required", "allowed_tools", "json"]
+)
+NAMES = st.sampled_from(
+    ["type", "name", "role", "content", "call_id", "output", "id", "format", "schema", "mode", "tools", "parameters"]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=8,
+)
+MEMBERS = st.sampled_from([*ECHOED, "model", "input", "tools", "text", "reasoning", "prompt", "conversation", "stream"])
+ITEM = st.fixed_dictionaries({"type": WORDS}, optional={"name": ANYTHING, "call_id": ANYTHING, "output": ANYTHING})
+TOOL = st.fixed_dictionaries({"type": st.just("function"), "name": WORDS}, optional={"parameters": ANYTHING})
+
+
+@relaxed
+@given(
+    body=st.dictionaries(MEMBERS, ANYTHING, max_size=3),
+    items=st.lists(ITEM, max_size=3),
+    tools=st.lists(TOOL, max_size=3),
+    choice=st.just("required") | ANYTHING,
+)
+def test_anything_is_answered_or_refused(body: dict[str, Any], items: Any, tools: Any, choice: Any) -> None:
+    try:
+        response = responses.create(asked(**{"input": items, "tools": tools, "tool_choice": choice, **body}), SETTINGS)
+    except APIError as error:
+        response = error.response()
+        assert set(json.loads(response.body)["error"]) == {"message", "type", "param", "code"}
+
+    assert response.status in {200, 400}
+
+
 def test_another_request_gives_other_ids() -> None:
     first, second = answer(), answer(user="a")
 

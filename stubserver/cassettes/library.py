@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -11,9 +12,17 @@ from typing import Final
 from urllib.parse import unquote
 
 from stubserver.canonical import Rules
-from stubserver.cassettes.playlist import OnExhausted, Playlist
-from stubserver.cassettes.recordings import CassetteFile, Recording, Stamp, stamp_of
+from stubserver.cassettes.playlist import OnExhausted, Playlist, clean_secrets
+from stubserver.cassettes.recordings import (
+    CassetteFile,
+    Recording,
+    Stamp,
+    normal_route,
+    recording_of,
+    stamp_of,
+)
 from stubserver.errors import CassetteError, NotACassetteError, UsageError
+from stubserver.messages import Interaction, Request
 
 __all__ = ["ENDINGS", "Library", "Report", "name_of"]
 
@@ -32,22 +41,25 @@ class Report:
 
 
 class Library:
-    """The cassettes below *paths*, files or folders."""
+    """The cassettes below *paths*, files or folders; with *to_come*, they need not be there yet."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the options of the command line
         self,
         paths: Iterable[str | os.PathLike[str]],
         rules: Rules | None = None,
         *,
         on_exhausted: OnExhausted | str = OnExhausted.LAST,
         drift: bool = False,
+        to_come: bool = False,
+        scrub: Callable[[Request], Request] = clean_secrets,
     ) -> None:
         self.rules = rules or Rules()
         self._policy = OnExhausted(on_exhausted)
         self._drift = drift
+        self._scrub = scrub
         self._paths = [Path(path) for path in paths]
         for path in self._paths:
-            if not path.exists():
+            if not path.exists() and not to_come:
                 msg = f"{path}: no such file or folder; give a cassette (.yaml, .yml, .json, each also .gz) or a folder"
                 raise UsageError(msg)
         self._files: dict[Path, CassetteFile] = {}
@@ -60,7 +72,7 @@ class Library:
         self.report = self._load()
 
     def _playlist(self, recordings: Iterable[Recording]) -> Playlist:
-        return Playlist(recordings, self.rules, self._policy, drift=self._drift)
+        return Playlist(recordings, self.rules, self._policy, drift=self._drift, scrub=self._scrub)
 
     @property
     def watched(self) -> bool:
@@ -119,6 +131,32 @@ class Library:
         with self._reloading:
             return self._load()
 
+    def add(self, path: Path, offset: int, item: bytes, interaction: Interaction) -> str:
+        """Take in what was just written to *path*; return its label. It counts as played: its answer was given."""
+        with self._reloading:
+            file = self._files.get(path)
+            if file is None:
+                root = next((p for p in self._paths if p.is_dir() and path.is_relative_to(p)), path.parent)
+                file = CassetteFile(
+                    path, self._label(path, root), name_of(path.relative_to(root).as_posix()), (0, 0, 0)
+                )
+                self._files = {**self._files, path: file}
+                with self._lock:
+                    self._by_name = {file.name: file, **self._by_name}
+            number, request = len(file.recordings) + 1, interaction.request
+            normal = normal_route(request, self.rules)
+            recording = recording_of(file, number, request, self.rules, normal=lambda *_: normal)
+            recording.offset, recording.length, recording.check = offset, len(item), zlib.crc32(item)
+            if file.recordings and offset != file.recordings[-1].offset + file.recordings[-1].length:
+                return recording.label  # another process wrote in between: the next look reads the file again
+            file.recordings.append(recording)
+            file.stamp = self._seen[path] = stamp_of(path)
+            self._all.add(recording)
+        return recording.label
+
+    def _label(self, path: Path, root: Path) -> str:
+        return os.path.relpath(path, root.parent) if root in self._paths else str(path)
+
     def _found(self) -> Iterator[tuple[Path, Path]]:
         """Yield each cassette file with the folder it was found in: in the order given, within a folder by name."""
         seen = set()
@@ -153,7 +191,7 @@ class Library:
         self, path: Path, root: Path, room: int, report: Report, before: CassetteFile | None
     ) -> CassetteFile | None:
         """Read a file that is new or changed; when it is damaged, go on with what was read of it *before*."""
-        label = os.path.relpath(path, root.parent) if root in self._paths else str(path)
+        label = self._label(path, root)
         name = name_of(path.relative_to(root).as_posix())
         from stubserver.cassettes.reader import read_file  # noqa: PLC0415  # start-up: not needed without cassettes
 

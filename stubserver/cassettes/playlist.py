@@ -8,7 +8,7 @@ same method, path and query.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from threading import Lock
 from typing import NamedTuple
@@ -42,6 +42,13 @@ class Exhausted(NamedTuple):
     recording: Recording
 
 
+def clean_secrets(request: Request) -> Request:
+    """Return *request* without what the registry takes for a secret."""
+    from stubserver.redaction import clean_body, clean_text  # noqa: PLC0415  # start-up: only a miss needs it
+
+    return request._replace(target=clean_text(request.target), body=clean_body(request.body))
+
+
 class _Queue:
     """The recordings of one key, in recorded order."""
 
@@ -70,10 +77,19 @@ class _Queue:
 class Playlist:
     """Recordings with their positions: what was played how often. Thread-safe."""
 
-    def __init__(self, recordings: Iterable[Recording], rules: Rules, policy: OnExhausted, *, drift: bool) -> None:
+    def __init__(
+        self,
+        recordings: Iterable[Recording],
+        rules: Rules,
+        policy: OnExhausted,
+        *,
+        drift: bool = False,
+        scrub: Callable[[Request], Request] = clean_secrets,
+    ) -> None:
         self._rules = rules
         self._policy = policy
         self._drift = drift
+        self._scrub = scrub
         self._lock = Lock()
         self._counts: dict[Recording, int] = {}
         self._exact: dict[bytes, _Queue] = {}
@@ -97,6 +113,17 @@ class Playlist:
         if self._drift:
             self._by_route.setdefault(recording.key[:8], _Queue()).items.append(recording)
 
+    def add(self, recording: Recording) -> None:
+        """Take in a recording that was just made: it counts as played."""
+        with self._lock:
+            self._add(recording)
+            self._counts[recording] = 1
+            self._by_size = None
+            if self._order:
+                self._order[recording] = len(self._order)
+            if self._routes is not None:
+                self._routes.setdefault(recording.normal, set()).add(recording.key[:8])
+
     def play(self, key: bytes, request: Request) -> Played | Exhausted | None:
         """Find the recording for *request*, whose key is *key*, and mark it as played; None when there is none."""
         with self._lock:
@@ -110,6 +137,7 @@ class Playlist:
             return self._second_look(key, request)
 
     def _second_look(self, key: bytes, request: Request) -> Played | Exhausted | None:
+        request = self._scrub(request)  # a recording holds no secrets: a request that does is compared without
         routes = self._same_routes(key[:8], request)
         stream = asks_for_stream(request)
         body = self._rules.loose_body_key(request)
@@ -192,7 +220,7 @@ class Playlist:
 
     def renewed(self, recordings: Iterable[Recording]) -> Playlist:
         """Return a playlist of *recordings* that knows what was played of those that are in both."""
-        new = Playlist(recordings, self._rules, self._policy, drift=self._drift)
+        new = Playlist(recordings, self._rules, self._policy, drift=self._drift, scrub=self._scrub)
         same = {(r.file.path, r.number, r.check, r.key): r for r in new.recordings}
         with self._lock:
             counts = list(self._counts.items())

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import orjson
 
-from stubserver.canonical import Rules, asks_for_stream
+from stubserver.canonical import Rules
 from stubserver.cassettes import format as dialect
 from stubserver.cassettes.items import read_item_request
-from stubserver.cassettes.recordings import CassetteFile, Recording, Stamp, normal_route, stamp_of
+from stubserver.cassettes.recordings import CassetteFile, Stamp, normal_route, recording_of, stamp_of
 from stubserver.errors import CassetteError, NotACassetteError
 from stubserver.messages import Interaction, Request
 
@@ -84,21 +84,28 @@ def _too_large() -> str:
 def _unpacked(packed: bytes, label: str) -> bytes:
     """Inflate, bounded; there may be several members, as in what was appended to."""
     pieces, size = [], 0
-    while packed.strip(b"\0"):
-        inflater = zlib.decompressobj(wbits=gzip_bits())
-        while not inflater.eof:
-            try:
-                pieces.append(inflater.decompress(packed, _PIECE))
-            except zlib.error as error:
-                raise CassetteError(label, f"not a whole gzip file: {error}") from error
-            size += len(pieces[-1])
+    try:
+        for piece in _inflated(packed):
+            pieces.append(piece)
+            size += len(piece)
             if size > _LARGEST_UNPACKED:
                 raise CassetteError(label, f"unpacks to more than {_LARGEST_UNPACKED >> 20} MB")
-            packed = inflater.unconsumed_tail
-            if not packed and not pieces[-1]:
-                raise CassetteError(label, "not a whole gzip file: its end is missing")
-        packed = inflater.unused_data
+    except zlib.error as error:
+        raise CassetteError(label, f"not a whole gzip file: {error}") from error
     return b"".join(pieces)
+
+
+def _inflated(packed: bytes) -> Iterator[bytes]:
+    """Yield what is in a gzip file, in pieces. Raises zlib.error."""
+    while packed.strip(b"\0"):  # zeros may fill up the last block
+        inflater = zlib.decompressobj(wbits=gzip_bits())
+        while not inflater.eof:
+            piece = inflater.decompress(packed, _PIECE)
+            packed = inflater.unconsumed_tail
+            if not (piece or packed or inflater.eof):
+                raise zlib.error("its end is missing")
+            yield piece
+        packed = inflater.unused_data
 
 
 def gzip_bits() -> int:
@@ -231,23 +238,9 @@ class _Reading:
     def _add(
         self, request: Request, number: int, offset: int = 0, raw: bytes = b"", kept: Interaction | None = None
     ) -> None:
-        rules = self._rules
-        key = rules.key(request)
-        loose = key[:8] + rules.loose_body_key(request)
-        recording = Recording(
-            file=self._file,
-            number=number,
-            offset=offset,
-            length=len(raw),
-            check=zlib.crc32(raw if kept is None else kept.response.body),
-            key=key,
-            loose=key if loose == key else loose,
-            normal=self._normal_route(key[:8], request),
-            stream=asks_for_stream(request),
-            size=len(request.body),
-            method=request.method,
-            kept=kept,
-        )
+        recording = recording_of(self._file, number, request, self._rules, normal=self._normal_route)
+        recording.offset, recording.length, recording.kept = offset, len(raw), kept
+        recording.check = zlib.crc32(raw if kept is None else kept.response.body)
         self._file.recordings.append(recording)
 
     def _normal_route(self, route: bytes, request: Request) -> bytes:

@@ -6,15 +6,16 @@ import errno
 import os
 import stat
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from stubserver.canonical import Rules, route_key
+from stubserver.canonical import ROUTE_SIZE, Rules, asks_for_stream, route_key
 from stubserver.errors import CassetteError
 from stubserver.messages import Interaction, Request
 
-__all__ = ["CassetteFile", "Recording", "Stamp", "any_route", "normal_route", "stamp_of"]
+__all__ = ["CassetteFile", "Recording", "Stamp", "any_route", "normal_route", "recording_of", "stamp_of"]
 
 _PLACEHOLDER_LENGTH: Final = 64
 
@@ -82,7 +83,7 @@ class CassetteFile:
 
     def part(self, offset: int, length: int) -> bytes:
         """Return a part of the file: from memory, or else from the disk."""
-        if self.text is not None:
+        if self.text is not None and offset + length <= len(self.text):
             return self.text[offset : offset + length]
         try:
             descriptor = os.open(self.path, os.O_RDONLY)
@@ -92,6 +93,27 @@ class CassetteFile:
                 os.close(descriptor)
         except OSError as error:
             raise CassetteError(self.label, error.strerror or str(error)) from error
+
+
+def recording_of(
+    file: CassetteFile, number: int, request: Request, rules: Rules, *, normal: Callable[[bytes, Request], bytes]
+) -> Recording:
+    """Make the recording of *request*, without its place; *normal* gives the normal form of a route."""
+    key = rules.key(request)
+    loose = key[:ROUTE_SIZE] + rules.loose_body_key(request)
+    return Recording(
+        file=file,
+        number=number,
+        offset=0,
+        length=0,
+        check=0,
+        key=key,
+        loose=key if loose == key else loose,
+        normal=normal(key[:ROUTE_SIZE], request),
+        stream=asks_for_stream(request),
+        size=len(request.body),
+        method=request.method,
+    )
 
 
 def stamp_of(path: Path) -> Stamp:

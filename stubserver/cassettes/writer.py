@@ -34,7 +34,6 @@ class Fsync(StrEnum):
     """When the disk is told to keep what was written."""
 
     ALWAYS = "always"
-    INTERVAL = "interval"
     OFF = "off"
 
 

@@ -42,7 +42,7 @@ _CATEGORIES: Final[dict[str, Callable[[str], bool]]] = {
 
 
 def _in_category(category: Any, char: str) -> bool:
-    name = category.name.removeprefix("CATEGORY_")
+    name = str(category.name).removeprefix("CATEGORY_")
     return _CATEGORIES[name.removeprefix("NOT_")](char) != name.startswith("NOT_")
 
 
@@ -69,9 +69,9 @@ class Matcher:
     def run(self, nodes: Nodes, starts: set[int], flags: int) -> set[int]:
         """Return where matches of *nodes* end that begin at one of *starts*."""
         for op, arg in nodes:
-            self._spend(1 + len(starts) // 16)
-            step = getattr(self, f"_{op.name.lower()}", None)
-            starts = step(arg, starts, flags) if step else self._one(op, arg, starts, flags)
+            self._spend(2 + len(starts) // 8)
+            step = _STEPS.get(op.name)
+            starts = step(self, arg, starts, flags) if step else self._one(op, arg, starts, flags)
             if not starts:
                 break
         return starts
@@ -82,13 +82,16 @@ class Matcher:
         text = self._text
         return {at + 1 for at in starts if at < len(text) and fits(op, arg, text[at], flags)}
 
-    def _branch(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+    def fork(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+        """Take each branch."""
         return set().union(*(self.run(nodes, starts, flags) for nodes in arg[1]))
 
-    def _subpattern(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+    def enter(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+        """Enter a group."""
         return self.run(arg[3], starts, scoped(flags, arg[1], arg[2]))
 
-    def _max_repeat(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+    def repeat(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+        """Go through a repetition, as often as it allows; greedy or not is the same here."""
         least, most, nodes = arg
         for _ in range(least):
             before, starts = starts, self.run(nodes, starts, flags)
@@ -101,9 +104,8 @@ class Matcher:
             count += 1
         return reached
 
-    _min_repeat = _max_repeat
-
-    def _at(self, where: Any, starts: set[int], _flags: int) -> set[int]:
+    def stay(self, where: Any, starts: set[int], _flags: int) -> set[int]:
+        """Keep the positions that an anchor is true of."""
         name = where.name.removeprefix("AT_")
         if name.startswith("BEGINNING"):
             return starts & {0}
@@ -116,10 +118,12 @@ class Matcher:
         before, after = self._text[at - 1 : at] if at else "", self._text[at : at + 1]
         return (before != "" and word(before)) != (after != "" and word(after))
 
-    def _assert(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+    def look(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+        """Keep the positions where a look-around matches."""
         return {at for at in starts if self._looks(arg, at, flags)}
 
-    def _assert_not(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+    def look_away(self, arg: Any, starts: set[int], flags: int) -> set[int]:
+        """Keep the positions where a look-around does not match."""
         return {at for at in starts if not self._looks(arg, at, flags)}
 
     def _looks(self, arg: Any, at: int, flags: int) -> bool:
@@ -128,3 +132,14 @@ class Matcher:
             return bool(self.run(nodes, {at}, flags))
         start = at - nodes.getwidth()[0]
         return start >= 0 and at in self.run(nodes, {start}, flags)
+
+
+_STEPS: Final[dict[str, Callable[[Matcher, Any, set[int], int], set[int]]]] = {
+    "ASSERT": Matcher.look,
+    "ASSERT_NOT": Matcher.look_away,
+    "AT": Matcher.stay,
+    "BRANCH": Matcher.fork,
+    "MAX_REPEAT": Matcher.repeat,
+    "MIN_REPEAT": Matcher.repeat,
+    "SUBPATTERN": Matcher.enter,
+}

@@ -28,6 +28,7 @@ __all__ = ["UnsatisfiableError", "smallest"]
 
 _STEPS: Final = 200_000
 _DEEPEST: Final = 48  # of the instance; OpenAI itself allows ten
+_LONGEST_PATH: Final = 200
 _MISSES: Final = 200  # candidates in a row that fail the check
 _AT_ONCE: Final = 256  # branches that are compared with each other
 
@@ -86,8 +87,12 @@ class _Search:
         """List values that all of *schemas* are met by, the smallest of the likely ones first."""
         self.at = place.path
         group = frozenset(id(schema) for schema in schemas if schema is not True)
-        if group in place.above or len(place.path) > _DEEPEST:
+        self._spend(10)
+        if group in place.above:
             self._blame(place, "required inside itself without end")
+            return
+        if len(place.path) > _DEEPEST:
+            self._blame(place, f"required more than {_DEEPEST} levels deep")
             return
         inner = place._replace(above=place.above | {group})
         for wide in (False, True):
@@ -160,7 +165,8 @@ class _Search:
 
 
 def _written(path: Path) -> str:
-    return "$" + "".join(f".{s}" if str(s).isidentifier() else f"[{json.dumps(s)}]" for s in path)
+    steps = "".join(f".{step}" if str(step).isidentifier() else f"[{json.dumps(step)}]" for step in path)
+    return f"${steps if len(steps) <= _LONGEST_PATH else steps[:_LONGEST_PATH] + '…'}"
 
 
 def _summary(parts: Sequence[Keywords]) -> str:

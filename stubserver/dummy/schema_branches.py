@@ -35,6 +35,7 @@ _SPEAKS_OF: Final = {
 _ORDER: Final = ("string", "number", "boolean", "null", "array", "object")
 _NULL: Final[Keywords] = {"const": None}
 _MOST_EXCLUDED: Final = 8
+_DEEPEST: Final = 100
 
 
 class Branch(NamedTuple):
@@ -75,7 +76,7 @@ class Branches:
             pending = ((schema, frozenset()), pending)
         stack = [_State(pending)]
         while stack:
-            self._spend(1)
+            self._spend(3)
             state = stack.pop()
             if state.pending:
                 stack.extend(self._read(state, blame))
@@ -93,6 +94,8 @@ class Branches:
             blame("nothing is allowed here")
         elif id(schema) in above:
             blame("a schema refers to itself without end")
+        elif len(above) > _DEEPEST:
+            blame(f"schemas are applied inside one another more than {_DEEPEST} times")
         else:
             keywords = self._schemas.keywords(schema)
             kinds = _meet(state.kinds, keywords.get("type"))
@@ -123,11 +126,8 @@ class Branches:
         if "if" in keywords and ("then" in keywords or "else" in keywords):
             met = [keywords["if"], keywords.get("then", True)]
             unmet = [(False, [schema, keywords.get("else", True)]) for schema in self._negated(keywords["if"])]
-            yield [(False, met), *unmet]
-        for word in ("dependentSchemas", "dependencies"):
-            for name, schema in keywords.get(word, {}).items():
-                if not isinstance(schema, list):
-                    yield [(False, []), (True, [self._present(name), schema])]
+            # The unmet ones first: of many conditions, as on a tag, one at most is met.
+            yield [*unmet, (False, met)]
 
     def _one_of(self, schemas: list[Any]) -> list[tuple[bool, list[Any]]]:
         """Take one and hope that it excludes the others; the unlikely options say so, unless they are too many."""
@@ -152,6 +152,9 @@ class Branches:
             self._made[key] = opposites(keywords, self._schemas.targets(keywords))
         found: list[Any] = self._made[key]
         return found
+
+    def _dependents(self, state: _State) -> list[tuple[bool, list[Any]]]:
+        """Find the first schemas that depend on a member not looked at yet"""
 
     def _options(self, state: _State, *, wide: bool) -> Iterator[_State]:
         options, rest = state.choices

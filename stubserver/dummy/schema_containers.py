@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, count, islice
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from stubserver.dummy import patterns
@@ -16,7 +16,7 @@ __all__ = ["Containers", "Place"]
 
 _VARIANTS: Final = 4  # other values tried for one member or item when the plainest do not go together
 _MOST_ITEMS: Final = 10_000
-_MOST_SPARE: Final = 200  # names tried until one can be added
+_MOST_FAILED: Final = 200  # names tried in vain
 _STRING: Final[Keywords] = {"type": "string"}
 
 
@@ -42,10 +42,10 @@ class _Stream:
         self._source = source
         self._taken: list[Any] = []
 
-    def upto(self, number: int) -> list[Any]:
-        """Return the first *number* values, or all when there are fewer."""
-        self._taken.extend(islice(self._source, max(0, number - len(self._taken))))
-        return self._taken[:number]
+    def at(self, index: int) -> list[Any]:
+        """Return the value *index*, in a list; an empty list when there are fewer."""
+        self._taken.extend(islice(self._source, max(0, index + 1 - len(self._taken))))
+        return self._taken[index : index + 1]
 
 
 class Containers:
@@ -97,17 +97,16 @@ class _Objects:
         self._spend(1 + len(names))
         plainest = {}
         for name in names:
-            values = self._stream(name).upto(1)
+            values = self._stream(name).at(0)
             if not values:
                 return
             plainest[name] = values[0]
         yield plainest
         for index in range(1, rounds):
             for name in names:
-                values = self._stream(name).upto(index + 1)
-                if len(values) > index:
+                for value in self._stream(name).at(index):
                     self._spend(1 + len(names) // 16)
-                    yield {**plainest, name: values[index]}
+                    yield {**plainest, name: value}
 
     def _stream(self, name: str) -> _Stream:
         """Find the values for the member *name*; members of which the same is said share them."""
@@ -143,13 +142,15 @@ class _Objects:
     def _filled_up(self, names: list[str], spare: Iterator[str]) -> list[str]:
         """Add members, as far as values are found for them, until there are as many as there must be."""
         least = self._limit("minProperties", 0, max)
-        while len(names) < least:
-            spare = islice(spare, _MOST_SPARE)
-            name = next((n for n in spare if n not in names and self._stream(n).upto(1)), None)
-            if name is None:
+        found, failed = dict.fromkeys(names), 0
+        for name in spare:
+            if len(found) >= least or failed > _MOST_FAILED:
                 break
-            names = self._with_dependents([*names, name])
-        return names
+            if name not in found:
+                usable = bool(self._stream(name).at(0))
+                failed += not usable
+                found.update(dict.fromkeys(self._with_dependents([name]) if usable else ()))
+        return list(found)
 
     def _invented(self) -> Iterator[str]:
         rules = [part["propertyNames"] for part in self._parts if "propertyNames" in part]
@@ -197,6 +198,8 @@ class _Arrays:
     def _plans(self, low: int) -> Iterator[list[tuple[object, ...]]]:
         """List what each item must meet: first each ``contains`` is met by the same items, then each by its own."""
         wanted = [(part["contains"], int(part.get("minContains", 1))) for part in self._parts if "contains" in part]
+        if sum(number for _, number in wanted) > _MOST_ITEMS:
+            return
         most = max((number for _, number in wanted), default=0)
         shared = [tuple(schema for schema, number in wanted if number > index) for index in range(most)]
         apart = [(schema,) for schema, number in wanted for _ in range(number)]
@@ -218,34 +221,31 @@ class _Arrays:
         yield plainest
         for index in range(1, rounds):
             for at, schemas in enumerate(plan):
-                values = self._stream(schemas, at).upto(index + 1)
-                if len(values) > index:
+                for value in self._stream(schemas, at).at(index):
                     self._spend(1 + len(plan) // 16)
-                    yield [*plainest[:at], values[index], *plainest[at + 1 :]]
+                    yield [*plainest[:at], value, *plainest[at + 1 :]]
 
     def _plainest(self, plan: list[tuple[object, ...]]) -> list[Any] | None:
         found: list[Any] = []
         taken: set[object] = set()
+        starts: dict[int, int] = {}
         for at, schemas in enumerate(plan):
-            values = self._untaken(self._stream(schemas, at), taken)
-            if not values:
+            stream = self._stream(schemas, at)
+            index = self._untaken(stream, starts.get(id(stream), 0), taken) if self._unique else 0
+            starts[id(stream)] = index + 1
+            found.extend(stream.at(index))
+            if len(found) == at:
                 return None
-            found.extend(values)
         return found
 
-    def _untaken(self, stream: _Stream, taken: set[object]) -> list[Any]:
-        """Return the first value (in a list), of those that are not taken yet where items must differ."""
-        if not self._unique:
-            return stream.upto(1)
-        for number in count(1):
-            values = stream.upto(number)
-            self._spend(1 + number // 16)
-            if len(values) < number:
-                break
-            if identity(values[-1]) not in taken:
-                taken.add(identity(values[-1]))
-                return values[-1:]
-        return []
+    def _untaken(self, stream: _Stream, start: int, taken: set[object]) -> int:
+        """Find the first value from *start* on that is not taken yet, and take it."""
+        index = start
+        while (found := stream.at(index)) and identity(found[0]) in taken:
+            self._spend(1)
+            index += 1
+        taken.update(map(identity, found))
+        return index
 
     def _stream(self, schemas: tuple[object, ...], at: int) -> _Stream:
         key = tuple(map(id, schemas))

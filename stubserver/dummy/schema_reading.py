@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
@@ -45,6 +45,10 @@ _SINGLE: Final = (
 )
 
 
+# A float's largest value; whole numbers may be as large.
+_LARGEST: Final = sys.float_info.max
+
+
 class UnsatisfiableError(ValueError):
     """No instance of the schema was found; the message begins with the JSON path and says why."""
 
@@ -60,12 +64,14 @@ class Budget:
         """Count *steps*."""
         self._left -= steps
         if self._left < 0:
-            text = f"nothing found in {self._steps} steps: the schema is too large, or its branches exclude each other"
-            raise UnsatisfiableError(text)
+            raise UnsatisfiableError(
+                f"nothing found in {self._steps} steps: the schema is too large, or its branches exclude each other"
+            )
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell whether *value* is a number that JSON can hold, and that has no more digits than Python writes."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _is_count(value: object) -> bool:

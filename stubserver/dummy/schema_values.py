@@ -151,7 +151,8 @@ def _of_patterns_and_formats(parts: Sequence[Keywords], low: int, spend: Callabl
         read = [patterns.read(pattern) for pattern in written]
     except patterns.PatternError as error:
         raise UnsatisfiableError(str(error)) from None
-    found = chain(*(_formatted(name, low) for name in formats), _patterned(read, low, spend), _given(parts))
+    # Plain strings come last: a format is an annotation, and one that the other keywords exclude says nothing.
+    found = chain(*(_formatted(name, low) for name in formats), _patterned(read, low, spend), _given(parts), plain(low))
     return (text for text in found if all(pattern.matches(text, spend) for pattern in read))
 
 

@@ -20,7 +20,7 @@ _RATE = re.compile(r"^Requests/sec:\s+([\d.]+)", re.MULTILINE)
 _COUNT = re.compile(r"^\s*(\d+) requests in ", re.MULTILINE)
 _REFUSED = re.compile(r"^\s*Non-2xx or 3xx responses: (\d+)", re.MULTILINE)
 _ERRORS = re.compile(r"^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", re.MULTILINE)
-_PASS = re.compile(r"^pass \d+ ([\d.]+)")
+_TOOK = re.compile(r"^took ([\d.]+)")
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,19 @@ def cycle(url: str, bodies: Path, start: int, seconds: int, *, pin: Sequence[str
 
     Raises BenchError when an answer was an error.
     """
-    script = (*_command(pin, CONNECTIONS, seconds, "replay.lua"), url, "--", str(bodies), str(start))
+    script = (*_command(pin, CONNECTIONS, seconds, "cycle.lua"), url, "--", str(bodies), str(start))
     return clean(_finished(script, seconds))
 
 
-def first_pass(url: str, bodies: Path, before: Path, *, pin: Sequence[str] = ()) -> float:
-    """Send every body of a file once, one after the other on one connection; return the seconds that took.
+def first_plays(url: str, bodies: Path, numbers: range, before: Path, *, pin: Sequence[str] = ()) -> float:
+    """Send the bodies with these *numbers* once, one after the other on one connection; return the seconds that took.
 
-    The bodies of *before* are sent first, on the same connection, and not counted.
+    The bodies of *before* are sent first, on the same connection, and not counted. Raises BenchError when an answer
+    was an error.
     """
-    command = [*_command(pin, 1, LONGEST, "replay.lua"), url, "--", str(bodies), "0", str(before)]
-    with running(command) as process:
-        seconds = _next_pass(process)
+    arguments = [str(bodies), str(numbers.start), str(len(numbers)), str(before)]
+    with running([*_command(pin, 1, LONGEST, "first.lua"), url, "--", *arguments]) as process:
+        seconds = _time_taken(process)
         process.send_signal(signal.SIGINT)
         clean(_parsed(_rest(process)))
     return seconds
@@ -82,9 +83,9 @@ def _finished(command: Sequence[str], seconds: int) -> Run:
     return _parsed(report)
 
 
-def _next_pass(process: subprocess.Popen[str]) -> float:
+def _time_taken(process: subprocess.Popen[str]) -> float:
     for line in process.stdout or ():
-        found = _PASS.match(line)
+        found = _TOOK.match(line)
         if found:
             return float(found[1])
     raise BenchError("wrk ended before every request was sent once")

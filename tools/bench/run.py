@@ -25,6 +25,7 @@ import report
 import servers
 import startup
 import throughput
+from replay import Rounds
 from report import Part
 from servers import HERE, NGINX_PATH, BenchError, Cores
 
@@ -33,20 +34,19 @@ PARTS = ("throughput", "replay", "startup", "load")
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured. ``replays``: numbers of recordings, each with the servers started for its first plays."""
+    """How much is measured: rounds of *seconds* each, sizes of the cassettes that are replayed and loaded."""
 
-    rounds: int
     seconds: int
-    replays: tuple[tuple[int, int], ...]
-    warm_rounds: int
+    throughput: int
+    replayed: tuple[int, ...]
+    first: int
+    warm: int
     startups: int
     loaded: int
 
 
-FULL = Scale(
-    rounds=5, seconds=2, replays=((10, 9), (1_000, 3), (100_000, 1)), warm_rounds=6, startups=11, loaded=10_000
-)
-QUICK = Scale(rounds=4, seconds=1, replays=((10, 5), (1_000, 2), (10_000, 1)), warm_rounds=4, startups=5, loaded=1_000)
+FULL = Scale(1, throughput=10, replayed=(10, 1_000, 100_000), first=5, warm=6, startups=11, loaded=10_000)
+QUICK = Scale(1, throughput=4, replayed=(10, 1_000, 10_000), first=3, warm=4, startups=5, loaded=1_000)
 
 
 def main() -> int:
@@ -102,9 +102,9 @@ def _run(names: list[str] | tuple[str, ...], scale: Scale, *, quick: bool) -> No
 
 def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
     if name == "throughput":
-        return throughput.measure(scale.rounds, scale.seconds, folder, cores)
+        return throughput.measure(scale.throughput, scale.seconds, folder, cores)
     if name == "replay":
-        return replay.measure(scale.replays, scale.warm_rounds, scale.seconds, folder, cores)
+        return replay.measure(scale.replayed, Rounds(scale.first, scale.warm, scale.seconds), folder, cores)
     if name == "startup":
         return startup.measure(scale.startups, folder)
     return load.measure(scale.loaded, folder)

@@ -1,0 +1,78 @@
+"""Ask the upstream, pass its answer on, and keep it when we are recording."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from stubserver.dummy.errors import envelope
+from stubserver.errors import UpstreamError
+from stubserver.journal import Journal
+from stubserver.keeper import Keeper, RecordMode
+from stubserver.messages import Answer, Request, Response
+from stubserver.recorder import source_headers
+from stubserver.relay import Relay, Relayed
+from stubserver.scrubbing import Scrubber
+from stubserver.upstream import Upstream
+
+__all__ = ["Forwarder", "Recording"]
+
+
+class Recording(NamedTuple):
+    """What is recorded, and how."""
+
+    mode: RecordMode
+    keeper: Keeper
+
+
+class Forwarder:
+    """Sends requests to the upstream; what comes back is kept when *recording* says so."""
+
+    def __init__(self, upstream: Upstream, scrubber: Scrubber, journal: Journal, recording: Recording | None) -> None:
+        self._upstream = upstream
+        self._scrubber = scrubber
+        self._journal = journal
+        self._keeper = recording.keeper if recording else None
+        self.records = recording is not None
+        self.always = recording is not None and recording.mode is RecordMode.ALL
+
+    def answer(self, request: Request) -> Answer:
+        """Ask the upstream; the answer is live, and writes its own journal entry when it is through."""
+        sent = request._replace(scheme="", authority="")
+        source = "recorded" if self._keeper is not None else "forwarded"
+        started = time.monotonic()
+        try:
+            reply = self._upstream.send(request)
+        except UpstreamError as error:
+            return self._failed(sent, error, source)
+        answer = Answer(Response(reply.status), source)
+
+        def done(relayed: Relayed) -> None:
+            self._note(self._addressed(request), answer, relay.head, relayed)
+
+        relay = Relay(reply, source_headers(source), started, done)
+        answer.response, answer.live = relay.head, relay
+        return answer
+
+    def _addressed(self, request: Request) -> Request:
+        """Return *request* as it was sent to the upstream: its own address, and no other host."""
+        uri = Request.from_uri(request.method, self._upstream.uri(request))
+        headers = tuple((n, uri.authority if n.lower() == "host" else v) for n, v in request.headers)
+        return uri._replace(headers=headers, body=request.body)
+
+    def _note(self, request: Request, answer: Answer, head: Response, relayed: Relayed) -> None:
+        """Keep what went through, and write it down: both before the client has the last byte."""
+        note = relayed.cut
+        if self._keeper is not None:
+            kept = self._keeper.keep(request, head, relayed)
+            answer.cassette, note = kept.label, kept.why_not and f"not recorded: {kept.why_not}"
+        answer.response = head._replace(body=relayed.body or b"")
+        answer.note = note
+        self._journal.add(self._scrubber.request(request), answer)
+
+    def _failed(self, request: Request, error: UpstreamError, source: str) -> Answer:
+        headers = source_headers(source)
+        response = envelope(error.status, str(error), kind="server_error", code="upstream_error", headers=headers)
+        answer = Answer(response, source, note=str(error))
+        self._journal.add(self._scrubber.request(request), answer)
+        return answer

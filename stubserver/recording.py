@@ -1,0 +1,130 @@
+"""Settle what is recorded, from where, and how; only imported when something is recorded or forwarded."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypedDict
+
+from stubserver.app import App
+from stubserver.cassettes.writer import Fsync
+from stubserver.errors import UsageError
+from stubserver.forwarder import Forwarder, Recording
+from stubserver.keeper import Keeper, Per, RecordMode, prepare_target
+from stubserver.keeping import KEPT_STATUSES
+from stubserver.messages import Request
+from stubserver.scrubbing import Hook, Scrubber
+from stubserver.upstream import Timeouts, Upstream
+
+__all__ = ["Plan", "RecordOptions"]
+
+
+class RecordOptions(TypedDict, total=False):
+    """What can be said about recording beside its mode and the upstream.
+
+    ``upstream_key_env`` names the variable that holds our credential for the upstream; ``record_status`` are statuses
+    to keep beside 2xx; ``fsync`` is always or off; ``cassette_per`` is run, path, model or day, for a folder;
+    ``redact`` are patterns to take out beside the registry's; ``before_record`` are hooks.
+    """
+
+    upstream_key_env: str | None
+    ca_bundle: str | None
+    upstream_timeout: float
+    record_status: Iterable[int]
+    fsync: str
+    cassette_per: str
+    redact: Iterable[str]
+    keep_header: Iterable[str]
+    allow_headers_only: bool
+    before_record: Iterable[Hook]
+
+
+class Plan:
+    """How requests without a recording reach the upstream, and what is kept of the answers.
+
+    *say* hears in a line what was mended or put aside. Raises UsageError for what cannot be.
+    """
+
+    def __init__(
+        self,
+        paths: list[Path],
+        mode: str,
+        upstream: str | None,
+        options: RecordOptions,
+        say: Callable[[str], None],
+    ) -> None:
+        self._options = options
+        if not upstream:
+            msg = "recording and forwarding need the upstream: name it with --upstream or STUBSERVER_UPSTREAM"
+            raise UsageError(msg)
+        key = self._key()
+        timeout = options.get("upstream_timeout")
+        timeouts = Timeouts(read=timeout) if timeout else Timeouts()
+        self.upstream = Upstream(upstream, key=key, ca_bundle=options.get("ca_bundle"), timeouts=timeouts)
+        self._scrubber = Scrubber(
+            patterns=options.get("redact", ()),
+            keep_headers=options.get("keep_header", ()),
+            allow_headers_only=options.get("allow_headers_only", False),
+            secrets=[key] if key else [],
+            hooks=options.get("before_record", ()),
+        )
+        self._target = paths[0] if paths else None
+        self._mode = RecordMode(mode)
+        if self._mode is not RecordMode.NONE:
+            if self._target is None:
+                msg = "recording needs a cassette to write to: name a .yaml file, or a folder"
+                raise UsageError(msg)
+            self._mode = prepare_target(self._target, self._mode, say)
+
+    @property
+    def records(self) -> bool:
+        """Whether anything is written."""
+        return self._mode is not RecordMode.NONE
+
+    def scrub(self, request: Request) -> Request:
+        """Take out of *request* what would be taken out before it is kept."""
+        return self._scrubber.request(request)
+
+    def connect(self, app: App) -> None:
+        """Let *app* ask the upstream."""
+        recording = None
+        if self.records and self._target is not None:
+            statuses = self._options.get("record_status")
+            keeper = Keeper(
+                self._target,
+                app.library,
+                self._scrubber,
+                per=Per(self._options.get("cassette_per", "run")),
+                statuses=KEPT_STATUSES if statuses is None else frozenset(statuses),
+                fsync=Fsync(self._options.get("fsync", "off")),
+            )
+            recording = Recording(self._mode, keeper)
+        app.forwarder = Forwarder(self.upstream, self._scrubber, app.journal, recording)
+
+    def refuse_loop(self, host: str, port: int) -> None:
+        """Raise UsageError when the upstream is the server at *host* and *port* itself."""
+        name, upstream_port = self.upstream.address
+        if upstream_port == port and _addresses(name) & (_addresses(host) | {host}):
+            msg = f"the upstream {self.upstream.url} is this server itself: name the real API"
+            raise UsageError(msg)
+
+    def _key(self) -> str | None:
+        variable = self._options.get("upstream_key_env")
+        if not variable:
+            return None
+        key = os.environ.get(variable, "").strip()
+        if not key:
+            msg = f"the variable {variable} that should hold the upstream's key is not set"
+            raise UsageError(msg)
+        return key
+
+
+def _addresses(name: str) -> set[str]:
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared, not bound
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
+    except OSError:
+        return set()
+    return found | {everywhere[address] for address in found & everywhere.keys()}
