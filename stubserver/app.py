@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ from stubserver.messages import Answer, Request, Response
 from stubserver.recorder import Fallbacks, Recorder, source_headers
 
 if TYPE_CHECKING:
+    from stubserver.dummy.response_store import ResponseStore
     from stubserver.forwarder import Forwarder
 
 __all__ = ["App", "Prepared"]
@@ -122,10 +124,21 @@ class App:
     def _dummy(self, prepared: Prepared) -> Answer:
         answer = prepared.dummy
         if answer is None:
-            response = dummy.respond(prepared.request, self._settings)
+            request = prepared.request
+            pure = dummy.is_pure(request)
+            response = dummy.respond(request, self._settings, None if pure else self._created)
             headers = (*response.headers, *source_headers("dummy"))
-            answer = prepared.dummy = Answer(response._replace(headers=headers), "dummy")
+            answer = Answer(response._replace(headers=headers), "dummy")
+            if pure:
+                prepared.dummy = answer
         return answer
+
+    @cached_property
+    def _created(self) -> ResponseStore:
+        """What the dummy's ``/responses`` created."""
+        from stubserver.dummy.response_store import ResponseStore  # noqa: PLC0415  # start-up: one endpoint needs it
+
+        return ResponseStore()
 
     def look_again(self) -> bool:
         """Read the cassettes again if they changed on disk; looked at four times a second at most. True: they did."""

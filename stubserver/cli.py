@@ -27,6 +27,7 @@ Examples:
   stubserver serve                              answer everything with the dummy
   stubserver serve cassettes/                   recorded answers first, then the dummy
   stubserver serve chat.yaml --fallback error   recorded answers only: a miss is an error
+  stubserver record --upstream URL new.yaml     pass requests on, and keep the answers
   stubserver show cassettes/                    what is in the cassettes
   stubserver check cassettes/                   what is damaged, unsafe or secret in them
 

@@ -91,8 +91,6 @@ class Recorder:
 
     def _drifted(self, answer: Answer, recording: Recording, request: Request) -> Answer:
         """Say in the answer in which paths the recording differs from the request."""
-        if answer.source != "replayed":
-            return answer
         try:
             recorded = recording.interaction().request
         except CassetteError as error:

@@ -285,6 +285,13 @@ def test_a_miss_looks_whether_the_files_have_changed(tmp_path: Path) -> None:
     assert len(reports) == 1
 
 
+def test_a_miss_in_a_named_cassette_is_not_looked_for_in_others(tmp_path: Path) -> None:
+    to = named(tmp_path, fallback="error")
+    tape(tmp_path / "tapes" / "more.yaml", recorded(ask("elsewhere")))
+    made = request(ask("elsewhere"), "/__cassette/one/v1/chat/completions")
+    assert send(awake(to), made).source == "unmatched"
+
+
 def test_the_files_are_not_looked_at_for_every_miss(tmp_path: Path) -> None:
     to = awake(app(tmp_path, recorded(ask("a"))))
     tape(tmp_path / "tapes" / "more.yaml", recorded(ask("b")))

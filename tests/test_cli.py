@@ -125,7 +125,15 @@ def test_serve_without_paths_is_the_dummy(serve: Callable[..., Served]) -> None:
 def test_options_reach_the_server(serve: Callable[..., Served], tmp_path: Path) -> None:
     path = cassette(tmp_path / "a.yaml", "one", "two")
     served = serve(
-        path, "--fallback", "error", "--error-status", "400", "--match-on", "method,path,query", "--on-exhausted", "error"
+        path,
+        "--fallback",
+        "error",
+        "--error-status",
+        "400",
+        "--match-on",
+        "method,path,query",
+        "--on-exhausted",
+        "error",
     )
 
     answers = [ask(served.url, "whatever") for _ in range(3)]
@@ -192,9 +200,11 @@ def test_a_closed_standard_output_does_not_stop_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--fallback", "forward"], "replays only"),
-        (["--record-mode", "once"], "replays only"),
-        (["--upstream", "http://127.0.0.1:1"], "replays only"),
+        (["--fallback", "forward"], "need the upstream: name it with --upstream"),
+        (["--record-mode", "once", "a.yaml"], "need the upstream: name it with --upstream"),
+        (["--record-mode", "once", "--upstream", "http://127.0.0.1:1"], "recording needs a cassette to write to"),
+        (["--record-mode", "all", "--upstream", "ftp://x", "a.yaml"], "the upstream 'ftp://x' is no address"),
+        (["--record-mode", "all", "--upstream", "http://127.0.0.1:1", "a.json"], "cassettes are recorded as YAML"),
         (["--match-on", "method,paht"], "'paht' is no matcher: choose from method, scheme"),
         (["--error-status", "200"], "error_status 200 is no error"),
         (["--port", "70000"], "70000 is not in the range"),

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tapes import ask, request
 
-from stubserver.dummy import DummySettings, respond
+from stubserver.dummy import DummySettings, is_pure, models, respond
+from stubserver.dummy.response_store import ResponseStore
 from stubserver.messages import Request, Response, header
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -113,6 +114,16 @@ def test_a_refusal_is_written_in_the_envelope() -> None:
     assert error(response)["message"] == "you must provide a model parameter"
 
 
+def test_what_is_too_deep_for_an_endpoint_could_not_be_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deep(*_: Any) -> Response:
+        return deep()
+
+    monkeypatch.setattr(models, "several", deep)
+    response = sent("GET", "/v1/models")
+    assert response.status == 400
+    assert error(response)["message"].startswith("We could not parse the JSON body of your request.")
+
+
 METHODS = st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "BREW"])
 PATHS = st.one_of(
     st.text(max_size=30),
@@ -130,3 +141,54 @@ def test_every_request_is_answered_and_always_alike(method: str, path: str, body
     assert response.status in {200, 204, 400, 404, 405}
     assert response == respond(made, SETTINGS)
     assert response.status == 204 or response.events or json.loads(response.body)
+
+
+ENDPOINTS = [
+    ("POST", "/v1/embeddings", {"model": "text-embedding-3-small", "input": "a"}, "list"),
+    ("POST", "/v1/moderations", {"input": "a"}, None),
+    ("POST", "/v1/responses", {"model": "m", "input": "a"}, "response"),
+    ("POST", "/v1/responses/input_tokens", {"model": "m", "input": "a"}, "response.input_tokens"),
+    ("POST", "/tokenize", {"prompt": "some text"}, None),
+    ("POST", "/detokenize", {"tokens": []}, None),
+    ("GET", "/version", None, None),
+    ("GET", "/ping", None, None),
+    ("POST", "/ping", None, None),
+    ("GET", "/metrics", None, None),
+    ("GET", "/server_info", None, None),
+    ("GET", "/props", None, None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "kind"), ENDPOINTS, ids=[f"{e[0]} {e[1]}" for e in ENDPOINTS])
+def test_every_endpoint_is_routed(method: str, path: str, body: dict[str, Any] | None, kind: str | None) -> None:
+    raw = b"" if body is None else json.dumps(body).encode()
+
+    response = respond(Request(method, path, (), raw), DummySettings())
+
+    assert response.status == 200
+    if kind is not None:
+        assert json.loads(response.body)["object"] == kind
+
+
+def test_what_responses_created_can_be_asked_for_and_deleted() -> None:
+    store, settings_ = ResponseStore(), DummySettings()
+
+    def at(method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+        response = respond(Request(method, path, (), body), settings_, store)
+        return response.status, json.loads(response.body)
+
+    created = at("POST", "/v1/responses", b'{"model":"m","input":"a"}')[1]
+
+    assert at("GET", f"/v1/responses/{created['id']}") == (200, created)
+    assert at("GET", f"/v1/responses/{created['id']}/input_items")[1]["object"] == "list"
+    assert at("POST", f"/v1/responses/{created['id']}/cancel")[0] == 400
+    assert at("DELETE", f"/v1/responses/{created['id']}")[1]["deleted"] is True
+    assert at("GET", f"/v1/responses/{created['id']}")[0] == 404
+    assert at("PUT", f"/v1/responses/{created['id']}")[0] == 405
+    assert at("GET", "/v1/responses")[0] == 405
+    assert at("GET", f"/v1/responses/{created['id']}/nothing")[0] == 404
+
+
+def test_only_what_follows_from_the_request_alone_is_pure() -> None:
+    assert is_pure(request("/v1/chat/completions", {}))
+    assert not is_pure(request("/v1/responses", {}))

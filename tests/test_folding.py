@@ -148,6 +148,13 @@ def test_logprobs_are_added_up() -> None:
     assert answer["choices"][0]["logprobs"] == {"content": [token("Hi"), token(" you")], "refusal": None}
 
 
+def test_logprobs_may_begin_with_none() -> None:
+    made = chunks({"content": "Hi"}, {"content": "!"})
+    made[0]["choices"][0]["logprobs"] = {"content": None, "refusal": None}
+    made[1]["choices"][0]["logprobs"] = {"content": [token("!")], "refusal": None}
+    assert fold(*made)["choices"][0]["logprobs"] == {"content": [token("!")], "refusal": None}
+
+
 def test_several_choices_are_kept_apart_and_in_order() -> None:
     made = [
         {**chunk, "choices": [{**chunk["choices"][0], "index": index}]}

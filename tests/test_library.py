@@ -15,9 +15,11 @@ from cassette_texts import dump
 from tapes import ask, recorded, request
 
 from stubserver.canonical import Rules
+from stubserver.cassettes.items import read_item
 from stubserver.cassettes.library import Library, name_of
 from stubserver.cassettes.playlist import Exhausted, Played, Playlist
 from stubserver.errors import CassetteError, UsageError
+from stubserver.messages import Interaction
 
 
 def text(*names: str) -> str:
@@ -353,6 +355,59 @@ def test_positions_outlive_a_reload(folder: Path) -> None:
     (folder / "b.yaml").unlink()
     library.reload()
     assert library.named("b") is None
+
+
+TAIL = "version: 1\n"
+
+
+def record(path: Path, *names: str) -> list[tuple[int, bytes, Interaction]]:
+    """Append to a cassette, as the recorder does; return where the items are, what they are, and what is in them."""
+    written = []
+    for name in names:
+        item = text(name).removeprefix("interactions:\n").removesuffix(TAIL).encode()
+        content = path.read_bytes().removesuffix(TAIL.encode()) if path.exists() else b"interactions:\n"
+        path.write_bytes(content + item + TAIL.encode())
+        written.append((len(content), item, read_item(item)))
+    return written
+
+
+@pytest.mark.parametrize("name", ["b.yaml", "new.yaml"])
+def test_what_was_just_recorded_counts_as_played_and_is_not_read_again(folder: Path, name: str) -> None:
+    library = Library([folder], on_exhausted="error")
+    path = folder / name
+    before = library.named("b")
+    assert before is not None
+    for made, number in zip(record(path, "x", "x"), (3, 4) if name == "b.yaml" else (1, 2), strict=True):
+        assert library.add(path, *made) == f"tapes/{name}#{number}"
+    assert not library.changed()
+    assert isinstance(played(library.playlist, "x"), Exhausted)
+    assert answers(library)[-2:] == ["x", "x"]
+    found = library.named(path.stem)
+    assert found is not None
+    assert names_of(found[0])[-2:] == ["x", "x"]
+    assert names_of(before[0]) == (["b1", "b2", "x", "x"] if name == "b.yaml" else ["b1", "b2"])
+
+
+def test_what_others_recorded_at_the_same_time_is_found_by_the_next_look(folder: Path) -> None:
+    library = Library([folder])
+    path = folder / "b.yaml"
+    first, second = record(path, "x", "y")
+    library.add(path, *second)
+    library.add(path, *first)
+    assert library.changed()
+    library.reload()
+    assert answers(library) == ["a", "b1", "b2", "x", "y", "d", "e", "c"]
+    assert "tapes/b.yaml#3" not in [r.label for r in library.playlist.unplayed()]
+    assert not library.changed()
+
+
+def test_a_file_that_is_still_to_come_is_served_when_it_is_there(tmp_path: Path) -> None:
+    library = Library([tmp_path / "later.yaml"], to_come=True)
+    assert (library.files, library.changed()) == ([], False)
+    write(tmp_path / "later.yaml", "a")
+    assert library.changed()
+    library.reload()
+    assert answers(library) == ["a"]
 
 
 def test_a_few_bytes_of_text_are_kept_and_the_rest_is_read_from_the_disk(

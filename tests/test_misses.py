@@ -46,6 +46,18 @@ def test_the_three_nearest_are_named_the_nearest_first(tmp_path: Path) -> None:
     ]
 
 
+def test_the_fewest_differences_count_before_the_nearest_length(tmp_path: Path) -> None:
+    found = library(
+        tmp_path,
+        recorded(ask("abcd", seed=1, n=2)),
+        recorded(ask("a much longer question than the one that was asked", seed=3, n=4)),
+    )
+    assert nearest(found, request(ask("efgh", seed=3, n=4))) == [
+        ("tapes/chat.yaml#2", ["messages[0].content"]),
+        ("tapes/chat.yaml#1", ["messages[0].content", "n", "seed"]),
+    ]
+
+
 def test_recordings_of_the_same_path_come_before_all_others(tmp_path: Path) -> None:
     found = library(
         tmp_path,

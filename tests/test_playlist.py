@@ -13,7 +13,7 @@ from cassette_texts import dump, read
 from tapes import CHAT, ask, chunks, events, recorded, request
 
 from stubserver.canonical import Rules
-from stubserver.cassettes.playlist import Exhausted, OnExhausted, Played, Playlist
+from stubserver.cassettes.playlist import Exhausted, OnExhausted, Played, Playlist, clean_secrets
 from stubserver.messages import Request
 
 AZURE = "/openai/deployments/gpt-4o/chat/completions"
@@ -192,6 +192,13 @@ def test_a_redacted_address_is_played_for_every_path(make: Make, mark: str) -> N
     assert number(playlist, request(ONE, "/v1/responses")) == 1
     assert number(playlist, request(ONE, method="PUT")) is None
     assert number(playlist, request(ask("three"))) is None
+
+
+def test_a_request_with_a_secret_is_found_by_a_recording_without(make: Make) -> None:
+    asked = request(ask(f"my key is sk-proj-{'a1B2' * 12}"))
+    playlist = make(recorded(TWO), recorded(clean_secrets(asked).body.decode()))
+    assert b"sk-proj" not in playlist.recordings[1].interaction().request.body
+    assert number(playlist, asked) == 2
 
 
 def test_what_was_played_can_be_forgotten(make: Make) -> None:

@@ -31,7 +31,9 @@ def test_every_language_has_an_example() -> None:
     assert [language for language, _, _ in EXAMPLES] == ["sh", "python", "js", "python"]
 
 
-@pytest.mark.parametrize(("language", "code", "expected"), EXAMPLES, ids=[f"{i}-{e[0]}" for i, e in enumerate(EXAMPLES)])
+@pytest.mark.parametrize(
+    ("language", "code", "expected"), EXAMPLES, ids=[f"{i}-{e[0]}" for i, e in enumerate(EXAMPLES)]
+)
 def test_example_prints_what_the_readme_says(language: str, code: str, expected: str, url: str) -> None:
     command = RUNNERS[language]
     if shutil.which(command[0]) is None and not os.environ.get("CI"):

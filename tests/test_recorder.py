@@ -153,6 +153,11 @@ def test_a_drifted_stream_is_folded_too(tmp_path: Path) -> None:
     assert "messages[0].content" in answer.drift
 
 
+def test_a_drifted_stream_is_folded_for_a_request_that_is_no_json(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, recorded(ask("old", stream=True), STREAM), drift=True)
+    assert not stage.play(request(b"raw")).response.events
+
+
 # --- nothing found ------------------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,12 @@ def test_a_gzip_body_that_was_cut_off_is_still_one() -> None:
     assert header(plain.headers, "content-encoding") is None
 
 
+def test_of_a_gzip_body_that_holds_nothing_yet_nothing_is_known() -> None:
+    response = replayed(encoded(GZIP[:10], "gzip"), "gzip")
+    assert response.body == GZIP[:10]
+    assert header(response.headers, "content-encoding") is None
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity"])
 def test_an_empty_body_has_no_encoding(encoding: str) -> None:
     response = replayed(encoded(b"", encoding), "gzip, br")

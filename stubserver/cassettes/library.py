@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -30,6 +31,7 @@ ENDINGS: Final = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
 
 _KEPT_BYTES: Final = 128 * 1024 * 1024
 """So much text of cassettes is kept in memory; what is beyond is read from the disk when it is played."""
+_LONGEST_TAIL: Final = len("version: 1\r\n")
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +64,9 @@ class Library:
             if not path.exists() and not to_come:
                 msg = f"{path}: no such file or folder; give a cassette (.yaml, .yml, .json, each also .gz) or a folder"
                 raise UsageError(msg)
-        self._files: dict[Path, CassetteFile] = {}
-        self._seen: dict[Path, Stamp | None] = {}
+        # Keyed by text: looking for changes comes often, and makes no Path of what did not change.
+        self._files: dict[str, CassetteFile] = {}
+        self._seen: dict[str, Stamp | None] = {}
         self._by_name: dict[str, CassetteFile] = {}
         self._named: dict[str, Playlist] = {}
         self._lock = Lock()
@@ -124,7 +127,7 @@ class Library:
 
     def changed(self) -> bool:
         """Tell whether a file was added, taken away or changed since it was read."""
-        return {path: _stamp(path) for path, _ in self._found()} != self._seen
+        return {place: _stamp(place) for place, _ in self._found()} != self._seen
 
     def reload(self) -> Report:
         """Read again what changed; a file that is now damaged keeps being served as it was."""
@@ -134,52 +137,59 @@ class Library:
     def add(self, path: Path, offset: int, item: bytes, interaction: Interaction) -> str:
         """Take in what was just written to *path*; return its label. It counts as played: its answer was given."""
         with self._reloading:
-            file = self._files.get(path)
-            if file is None:
-                root = next((p for p in self._paths if p.is_dir() and path.is_relative_to(p)), path.parent)
-                file = CassetteFile(
-                    path, self._label(path, root), name_of(path.relative_to(root).as_posix()), (0, 0, 0)
-                )
-                self._files = {**self._files, path: file}
-                with self._lock:
-                    self._by_name = {file.name: file, **self._by_name}
+            file = self._files.get(str(path)) or self._new_file(path)
             number, request = len(file.recordings) + 1, interaction.request
             normal = normal_route(request, self.rules)
             recording = recording_of(file, number, request, self.rules, normal=lambda *_: normal)
             recording.offset, recording.length, recording.check = offset, len(item), zlib.crc32(item)
             if file.recordings and offset != file.recordings[-1].offset + file.recordings[-1].length:
-                return recording.label  # another process wrote in between: the next look reads the file again
+                return recording.label  # another one was written in between: the next look reads the file again
             file.recordings.append(recording)
-            file.stamp = self._seen[path] = stamp_of(path)
+            stamp = stamp_of(path)
+            if stamp[0] - offset - len(item) <= _LONGEST_TAIL:  # else something was written behind it by now
+                file.stamp = stamp
+                self._seen = {**self._seen, str(path): stamp}
             self._all.add(recording)
+            with self._lock:
+                named = self._named.get(file.name) if self._by_name.get(file.name) is file else None
+            if named is not None:
+                named.add(recording)
         return recording.label
+
+    def _new_file(self, path: Path) -> CassetteFile:
+        root = next((p for p in self._paths if p.is_dir() and path.is_relative_to(p)), path.parent)
+        file = CassetteFile(path, self._label(path, root), name_of(path.relative_to(root).as_posix()), (0, 0, 0))
+        self._files = {**self._files, str(path): file}
+        with self._lock:
+            self._by_name = {file.name: file, **self._by_name}
+        return file
 
     def _label(self, path: Path, root: Path) -> str:
         return os.path.relpath(path, root.parent) if root in self._paths else str(path)
 
-    def _found(self) -> Iterator[tuple[Path, Path]]:
+    def _found(self) -> Iterator[tuple[str, Path]]:
         """Yield each cassette file with the folder it was found in: in the order given, within a folder by name."""
         seen = set()
         for path in self._paths:
             is_folder = path.is_dir()
-            for file in _below(path) if is_folder else [path]:
-                place = os.path.abspath(file)  # noqa: PTH100  # Path.resolve would make one of two links
-                if place not in seen and os.path.lexists(place):
-                    seen.add(place)
-                    yield file, path if is_folder else path.parent
+            for place in _below(path) if is_folder else [str(path)]:
+                full = os.path.abspath(place) if len(self._paths) > 1 else place  # noqa: PTH100  # links stay apart
+                if full not in seen and (is_folder or os.path.lexists(place)):
+                    seen.add(full)
+                    yield place, path if is_folder else path.parent
 
     def _load(self) -> Report:
         report = Report()
         kept = 0
-        files: dict[Path, CassetteFile] = {}
-        seen: dict[Path, Stamp | None] = {}
-        for path, root in self._found():
-            file = self._files.get(path)
-            seen[path] = _stamp(path)  # before it is read: a change in between is seen by the next look
-            if path not in self._seen or self._seen[path] != seen[path]:
-                file = self._read(path, root, _KEPT_BYTES - kept, report, file)
+        files: dict[str, CassetteFile] = {}
+        seen: dict[str, Stamp | None] = {}
+        for place, root in self._found():
+            file = self._files.get(place)
+            seen[place] = _stamp(place)  # before it is read: a change in between is seen by the next look
+            if place not in self._seen or self._seen[place] != seen[place]:
+                file = self._read(Path(place), root, _KEPT_BYTES - kept, report, file)
             if file is not None:
-                files[path] = file
+                files[place] = file
                 kept += len(file.text or b"")
         self._seen = seen
         if files != self._files:
@@ -234,17 +244,24 @@ def _worse(file: CassetteFile, before: CassetteFile) -> bool:
     return bool(file.problems) and (not before.problems or len(file.recordings) < len(before.recordings))
 
 
-def _below(folder: Path) -> list[Path]:
-    """List the files below *folder* that may be cassettes; hidden folders are left out."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(root, name) for name in names if name.endswith(ENDINGS) and not name.startswith(".")]
-    return sorted(found)
+def _below(folder: Path) -> list[str]:
+    """List the files below *folder* that may be cassettes; hidden ones and those in hidden folders are left out."""
+    found, folders = [], [str(folder)]
+    while folders:
+        # A folder that cannot be read, or is gone by now, holds nothing.
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name.endswith(ENDINGS):
+                    found.append(entry.path.removeprefix("./"))
+    return sorted(found, key=lambda place: place.split("/"))
 
 
-def _stamp(path: Path) -> Stamp | None:
+def _stamp(place: str) -> Stamp | None:
     try:
-        return stamp_of(path)
+        return stamp_of(place)
     except OSError:
         return None

@@ -116,9 +116,9 @@ def recording_of(
     )
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: str | Path) -> Stamp:
     """Return what changes when the file does. Raises OSError, also for what is no regular file."""
-    status = path.stat()
+    status = os.stat(path)  # noqa: PTH116  # a Path is not always there, and takes longer to make than this
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return status.st_size, status.st_mtime_ns, status.st_ino

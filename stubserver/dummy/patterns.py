@@ -41,6 +41,10 @@ _PROPERTIES: Final = {
     "N": "0-9",
     "Nd": "0-9",
     "Number": "0-9",
+    "Emoji": "\U0001f600-\U0001f64f",
+    "Extended_Pictographic": "\U0001f600-\U0001f64f",
+    "Emoji_Component": "0-9",
+    "Regional_Indicator": "\U0001f1e6-\U0001f1ff",
 }
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 from stubserver.dummy.schema_branches import Branch, Branches, literals
 from stubserver.dummy.schema_check import Checker
 from stubserver.dummy.schema_containers import Containers, Place
-from stubserver.dummy.schema_reading import Budget, Keywords, Schemas, UnsatisfiableError
+from stubserver.dummy.schema_reading import Budget, Keywords, Schemas, UnsatisfiableError, quoted
 from stubserver.dummy.schema_values import numbers, strings
 
 __all__ = ["UnsatisfiableError", "smallest"]
@@ -87,7 +87,7 @@ class _Search:
         """List values that all of *schemas* are met by, the smallest of the likely ones first."""
         self.at = place.path
         group = frozenset(id(schema) for schema in schemas if schema is not True)
-        self._spend(10)
+        self._spend(15)
         if group in place.above:
             self._blame(place, "required inside itself without end")
             return
@@ -170,5 +170,5 @@ def _written(path: Path) -> str:
 
 
 def _summary(parts: Sequence[Keywords]) -> str:
-    said = [f"{word} {value!r:.80}" for part in parts for word, value in part.items() if word in _SAID]
+    said = [f"{word} {quoted(value)}" for part in parts for word, value in part.items() if word in _SAID]
     return ", ".join(dict.fromkeys(said))[:400] or "the whole schema"

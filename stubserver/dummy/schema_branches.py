@@ -24,13 +24,15 @@ Blame = Callable[[str], None]
 
 # What a schema without a type is taken to be about, by its keywords; a schema without any of them is met by a string.
 _SPEAKS_OF: Final = {
-    "object": (
-        *("properties", "required", "patternProperties", "additionalProperties", "minProperties", "maxProperties"),
-        *("propertyNames", "dependentRequired", "unevaluatedProperties"),
+    "object": frozenset(
+        (
+            *("properties", "required", "patternProperties", "additionalProperties", "minProperties", "maxProperties"),
+            *("propertyNames", "dependentRequired", "unevaluatedProperties"),
+        )
     ),
-    "array": ("items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems", "unevaluatedItems"),
-    "string": ("minLength", "maxLength", "pattern", "format", "contentMediaType"),
-    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    "array": frozenset(("items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems", "unevaluatedItems")),
+    "string": frozenset(("minLength", "maxLength", "pattern", "format", "contentMediaType")),
+    "number": frozenset(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")),
 }
 _ORDER: Final = ("string", "number", "boolean", "null", "array", "object")
 _NULL: Final[Keywords] = {"const": None}
@@ -71,10 +73,7 @@ class Branches:
 
     def of(self, together: Iterable[object], blame: Blame, *, wide: bool) -> Iterator[Branch]:
         """List the likely ways to meet all of *together*, as they are written; *wide*: the unlikely ones."""
-        pending: Linked = ()
-        for schema in together:
-            pending = ((schema, frozenset()), pending)
-        stack = [_State(pending)]
+        stack = [_State(_pushed((), list(together), frozenset()))]
         while stack:
             self._spend(3)
             state = stack.pop()
@@ -83,7 +82,7 @@ class Branches:
             elif state.choices:
                 stack.extend(reversed(list(self._options(state, wide=wide))))
             else:
-                yield from _finished(state, wide=wide)
+                yield from self._finished(state, wide=wide)
 
     def _read(self, state: _State, blame: Blame) -> Iterator[_State]:
         """Read one schema; nothing comes back when it cannot be met."""
@@ -102,18 +101,17 @@ class Branches:
             if kinds == ():
                 blame(f"no type is allowed by all of its schemas: {keywords['type']!r} excludes the others")
                 return
-            yield self._add(state._replace(pending=rest, kinds=kinds), keywords, above | {id(schema)})
+            yield self._add(_State(rest, state.choices, state.parts, kinds, state.wide), keywords, above | {id(schema)})
             if keywords.get("nullable") is True:
                 yield state._replace(pending=((_NULL, above), rest), wide=True)
 
     def _add(self, state: _State, keywords: Keywords, above: frozenset[int]) -> _State:
-        pending, choices = state.pending, state.choices
-        for schema in (*self._schemas.targets(keywords), *keywords.get("allOf", ())):
-            pending = ((schema, above), pending)
+        inner = [*self._schemas.targets(keywords), *keywords.get("allOf", ())]
+        pending, choices = _pushed(state.pending, inner, above), state.choices
         for options in self._groups(keywords):
             self._spend(len(options))
             choices = ([(unlikely, schemas, above) for unlikely, schemas in options], choices)
-        return state._replace(pending=pending, choices=choices, parts=(keywords, state.parts))
+        return _State(pending, choices, (keywords, state.parts), state.kinds, state.wide)
 
     def _groups(self, keywords: Keywords) -> Iterator[list[tuple[bool, list[Any]]]]:
         """List the choices: of each group one option must be taken, as (unlikely?, schemas to add)."""
@@ -128,6 +126,11 @@ class Branches:
             unmet = [(False, [schema, keywords.get("else", True)]) for schema in self._negated(keywords["if"])]
             # The unmet ones first: of many conditions, as on a tag, one at most is met.
             yield [*unmet, (False, met)]
+        for word in ("dependentSchemas", "dependencies"):
+            for name, schema in keywords.get(word, {}).items():
+                if not isinstance(schema, list):
+                    asked = name in keywords.get("required", ())
+                    yield [(False, [schema])] if asked else [(False, []), (True, [self._present(name), schema])]
 
     def _one_of(self, schemas: list[Any]) -> list[tuple[bool, list[Any]]]:
         """Take one and hope that it excludes the others; the unlikely options say so, unless they are too many."""
@@ -153,17 +156,41 @@ class Branches:
         found: list[Any] = self._made[key]
         return found
 
-    def _dependents(self, state: _State) -> list[tuple[bool, list[Any]]]:
-        """Find the first schemas that depend on a member not looked at yet"""
-
     def _options(self, state: _State, *, wide: bool) -> Iterator[_State]:
         options, rest = state.choices
         for unlikely, schemas, above in options:
             if wide or not unlikely:
-                pending = state.pending
-                for schema in schemas:
-                    pending = ((schema, above), pending)
-                yield state._replace(pending=pending, choices=rest, wide=state.wide or unlikely)
+                pending = _pushed(state.pending, schemas, above)
+                yield _State(pending, rest, state.parts, state.kinds, state.wide or unlikely)
+
+    def _finished(self, state: _State, *, wide: bool) -> Iterator[Branch]:
+        """Say which kinds of value are to be tried."""
+        parts = _listed(state.parts)
+        self._spend(2 * len(parts))
+        if any("const" in part or "enum" in part for part in parts):
+            kinds = ["literal"] if state.wide == wide else []
+        elif state.kinds is not None:
+            kinds = list(state.kinds) if state.wide == wide else []
+        else:
+            likely = [k for k, words in _SPEAKS_OF.items() if any(not words.isdisjoint(part) for part in parts)]
+            likely = likely or ["string"]
+            kinds = [kind for kind in _ORDER if state.wide or kind not in likely] if wide else likely
+        yield from (Branch(_size(kind, parts), kind, tuple(parts)) for kind in kinds)
+
+
+def _listed(parts: Linked) -> list[Keywords]:
+    listed: list[Keywords] = []
+    while parts:
+        part, parts = parts
+        listed.append(part)
+    return listed[::-1]
+
+
+def _pushed(pending: Linked, schemas: list[Any], above: frozenset[int]) -> Linked:
+    """Put *schemas*, reached through *above*, before what is pending."""
+    for schema in reversed(schemas):
+        pending = ((schema, above), pending)
+    return pending
 
 
 def _meet(kinds: tuple[str, ...] | None, types: str | list[str] | None) -> tuple[str, ...] | None:
@@ -184,25 +211,6 @@ def literals(parts: Iterable[Keywords]) -> list[Any] | None:
         return None
     known = [set(map(identity, values)) for values in lists[1:]]
     return [value for value in lists[0] if all(identity(value) in values for values in known)]
-
-
-def _finished(state: _State, *, wide: bool) -> Iterator[Branch]:
-    parts: list[Keywords] = []
-    rest = state.parts
-    while rest:
-        part, rest = rest
-        parts.append(part)
-    parts.reverse()
-    if literals(parts) is not None:
-        kinds: Iterable[str] = ["literal"] if state.wide == wide else []
-    elif state.kinds is not None:
-        kinds = state.kinds if state.wide == wide else []
-    else:
-        likely = [kind for kind, words in _SPEAKS_OF.items() if any(w in part for part in parts for w in words)]
-        kinds = likely or ["string"]
-        if wide:
-            kinds = [kind for kind in _ORDER if state.wide or kind not in kinds]
-    yield from (Branch(_size(kind, parts), kind, tuple(parts)) for kind in kinds)
 
 
 def _size(kind: str, parts: list[Keywords]) -> int:

@@ -79,7 +79,8 @@ class _Objects:
         declared = list(dict.fromkeys(name for part in self._parts for name in part.get("properties", ())))
         asked = {name: None for part in self._parts for name in part.get("required", ())}
         names = self._with_dependents([*(name for name in declared if name in asked), *asked])
-        optional = [name for name in declared if name not in names]
+        given = set(names)
+        optional = [name for name in declared if name not in given]
         names = self._filled_up(names, chain(optional, self._invented()))
         base = list(self._variants(names, 1))
         if not base:

@@ -20,6 +20,7 @@ __all__ = [
     "item_schemas",
     "member_schemas",
     "pattern_matches",
+    "quoted",
 ]
 
 Keywords = dict[str, Any]
@@ -45,6 +46,7 @@ _SINGLE: Final = (
 )
 
 
+_QUOTED: Final = 80
 # A float's largest value; whole numbers may be as large.
 _LARGEST: Final = sys.float_info.max
 
@@ -67,6 +69,14 @@ class Budget:
             raise UnsatisfiableError(
                 f"nothing found in {self._steps} steps: the schema is too large, or its branches exclude each other"
             )
+
+
+def quoted(value: object) -> str:
+    """Write *value* into a message, shortened; what cannot be written has its type named."""
+    try:
+        return repr(value)[:_QUOTED]
+    except (ValueError, RecursionError):  # more digits than Python writes, or nested too deeply
+        return f"a {type(value).__name__} too large to show"
 
 
 def _is_number(value: object) -> bool:
@@ -131,7 +141,7 @@ class Schemas:
     def keywords(self, schema: object) -> Keywords:
         """Return an object schema's keywords; the caller keeps *schema* alive."""
         if not isinstance(schema, dict):
-            raise UnsatisfiableError(f"a schema must be an object or a boolean, not {str(schema)[:80]!r}")
+            raise UnsatisfiableError(f"a schema must be an object or a boolean, not {quoted(schema)}")
         if id(schema) not in self._sound:
             self._check(schema)
             self._sound.add(id(schema))
@@ -142,7 +152,7 @@ class Schemas:
         for name, value in schema.items():
             shape = _SHAPES.get(name)
             if shape and not shape(value):
-                raise UnsatisfiableError(f"the schema's {name!r} cannot be {str(value)[:80]!r}")
+                raise UnsatisfiableError(f"the schema's {name!r} cannot be {quoted(value)}")
 
     def targets(self, keywords: Keywords) -> list[Any]:
         """Return the schemas that *keywords* refers to: JSON pointers, anchors and ``$id`` of the same document."""

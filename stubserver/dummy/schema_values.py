@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, count, islice, permutations, product
@@ -52,6 +53,7 @@ _FORMATS: Final[dict[str, tuple[str, ...]]] = {
     "relative-json-pointer": ("{z}", "{z}/{w}"),
     "regex": ("{w}",),
     "json-string": ("{z}",),
+    "jwt": ("eyJhbGciOiJub25lIn0.e30.{w}",),  # {"alg":"none"} . {} . no signature
     "uuid": ("00000000-0000-4000-8000-{h}",),
     **{f"uuid{version}": (f"00000000-0000-{version}000-8000-{{h}}",) for version in range(1, 9)},
 }
@@ -120,13 +122,12 @@ def _with_fractions(low: Fraction | float, high: Fraction | float, whole: Iterat
 
 def _written(value: Fraction) -> Iterator[float]:
     """Write a number as JSON would: whole ones without a point; what only a float can hold, as the float next to it."""
+    if abs(value) > sys.float_info.max:
+        return
     if value.denominator == 1:
         yield int(value)
     if value.denominator > 1 or abs(value) > _EXACT:
-        try:
-            yield int(float(value)) if value.denominator == 1 else float(value)
-        except OverflowError:
-            return
+        yield int(float(value)) if value.denominator == 1 else float(value)
 
 
 def strings(parts: Sequence[Keywords], spend: Callable[[int], None]) -> Iterator[str]:

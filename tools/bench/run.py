@@ -45,8 +45,8 @@ class Scale:
     loaded: int
 
 
-FULL = Scale(1, throughput=10, replayed=(10, 1_000, 100_000), first=5, warm=6, startups=11, loaded=10_000)
-QUICK = Scale(1, throughput=4, replayed=(10, 1_000, 10_000), first=3, warm=4, startups=5, loaded=1_000)
+FULL = Scale(1, throughput=8, replayed=(10, 1_000, 100_000), first=5, warm=5, startups=11, loaded=10_000)
+QUICK = Scale(1, throughput=3, replayed=(10, 1_000, 5_000), first=3, warm=3, startups=5, loaded=1_000)
 
 
 def main() -> int:

@@ -33,7 +33,7 @@ class Contestant:
 
     def warm_up(self, pin: Sequence[str]) -> None:
         """Load it uncounted; the fragile ones long enough for wrk to notice late answers."""
-        self._run(4 if self.fragile else 1, pin, "warming up")
+        self._run(3 if self.fragile else 1, pin, "warming up")
 
     def measure(self, seconds: int, pin: Sequence[str]) -> None:
         """Load it for some seconds."""
