@@ -259,6 +259,75 @@ def check(paths: tuple[Path, ...]) -> None:
     click.echo(f"no problems in {_count(len(library.files), 'cassette')}, {count}")
 
 
+@main.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True), required=True, metavar="PATH...")
+@click.option("--redact", multiple=True, metavar="PATTERN", help="Take out what matches, too; repeatable.")
+@click.option("--keep-header", multiple=True, metavar="NAME", help="Keep this header field; repeatable.")
+@click.option("--allow-headers-only", is_flag=True, help="Keep no header that no replay needs.")
+def scrub(paths: tuple[Path, ...], redact: tuple[str, ...], keep_header: tuple[str, ...], **only: bool) -> None:
+    """Rewrite cassettes without what looks like a secret; each old file is kept beside as NAME.before."""
+    from stubserver.cassettes.library import Library  # noqa: PLC0415  # --help needs none of it
+    from stubserver.rewriting import rewrite  # noqa: PLC0415
+    from stubserver.scrubbing import Scrubber  # noqa: PLC0415
+
+    scrubber = Scrubber(patterns=redact, keep_headers=keep_header, allow_headers_only=only["allow_headers_only"])
+    failed = False
+    for file in Library(paths).files:
+        try:
+            done = rewrite(file.path, scrubber)
+        except (StubserverError, OSError) as error:
+            click.echo(f"error: {_plain(str(error))}", err=True)
+            failed = True
+        else:
+            kept = (
+                f"{_count(done.items, 'item')} scrubbed, the old file is {done.kept}" if done.kept else "nothing to do"
+            )
+            click.echo(_plain(f"{file.label}: {kept}"))
+    if failed:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, type=_PATHS, required=True, metavar="PATH...")
+@click.option("--upstream", envvar="STUBSERVER_UPSTREAM", required=True, metavar="URL", help="The API to ask.")
+@click.option("--upstream-key-env", metavar="NAME", help="Variable that holds our key for the upstream.")
+@click.option("--ca-bundle", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
+def diff(
+    paths: tuple[Path, ...], upstream: str, upstream_key_env: str | None, ca_bundle: str | None, *, as_json: bool
+) -> None:
+    """Ask the upstream every recorded request again and say what changed: first the shape, last the text.
+
+    Nothing is written. The exit status is 1 if the shape of an answer changed, or one could not be had.
+    """
+    from stubserver.cassettes.library import Library  # noqa: PLC0415  # --help needs none of it
+    from stubserver.drift import rows  # noqa: PLC0415
+    from stubserver.recording import key_from  # noqa: PLC0415
+    from stubserver.upstream import Upstream  # noqa: PLC0415
+
+    library = Library(paths)
+    _print_report(library.report)
+    asked = rows(library, Upstream(upstream, key=key_from(upstream_key_env), ca_bundle=ca_bundle))
+    listed = []
+    with click.progressbar(asked, length=len(library.playlist.recordings), file=sys.stderr) as bar:
+        for row in bar:
+            listed.append(row)
+            if not as_json:
+                _print_changes(row)
+    if as_json:
+        click.echo(json.dumps(listed, indent=2))
+    if any(row["changed"] == "shape" or row["error"] for row in listed):
+        sys.exit(1)
+
+
+def _print_changes(row: dict[str, Any]) -> None:
+    what = row["error"] or {"": "as recorded", "text": "other text", "shape": "another shape"}[row["changed"]]
+    click.echo(_plain(f"{row['file']}#{row['number']}: {what}"))
+    for change in row["changes"]:
+        values = ", ".join(f"{name} {change[name]}" for name in ("recorded", "received") if change[name])
+        click.echo(_plain(f"  {change['kind']} {change['path']}: {values}"))
+
+
 def _end(line: str) -> NoReturn:
     click.echo(line)
     sys.exit(1)

@@ -173,6 +173,7 @@ class Connection:
         """Pass on what is still coming, piece by piece; False when the connection ends with it."""
         framing = LiveFraming(live.head, live.length, flags)
         with closing(live.pieces()) as pieces:
+            next(pieces)  # nothing yet; but from here on it hears of a client that left
             self._send(framing.head)
             try:
                 for data in pieces:

@@ -72,9 +72,11 @@ class Entry:
 
     @property
     def note(self) -> str:
-        """Why no answer was found, as the error says it; empty when there was one."""
+        """Why no answer was found, as the error says it, or why one was not recorded; else empty."""
         from stubserver.canonical import json_value  # noqa: PLC0415  # start-up: only a reader needs it
 
+        if self._answer.note:
+            return self._answer.note
         value = json_value(self._answer.response.body) if self.source == "unmatched" else None
         return str(value["error"]["message"]) if isinstance(value, dict) else ""
 

@@ -69,6 +69,7 @@ class Keeper:
         fsync: Fsync = Fsync.OFF,
     ) -> None:
         self._target = target
+        self._in_folder = target.is_dir()
         self._library = library
         self._scrubber = scrubber
         self._per = per
@@ -78,7 +79,7 @@ class Keeper:
         self._parts: dict[Path, int] = {}
         self._lock = Lock()
         self._run = time.strftime("%Y%m%d-%H%M%S")
-        if not target.is_dir() and target.suffix not in {".yaml", ".yml"}:
+        if not self._in_folder and target.suffix not in {".yaml", ".yml"}:
             msg = f"{target}: cassettes are recorded as YAML; give a name that ends in .yaml, or a folder that exists"
             raise UsageError(msg)
 
@@ -97,7 +98,7 @@ class Keeper:
         scrubbed = self._scrubber.interaction(Interaction(request, _stored(head, body)))
         if scrubbed is None:
             return Kept("", "a hook refused it")
-        return self._write(_with_lengths(scrubbed), _timing(head, relayed))
+        return self._write(_with_lengths(scrubbed), _timing(relayed))
 
     def _write(self, interaction: Interaction, timing: dict[str, str]) -> Kept:
         path = self._path(interaction.request)
@@ -113,7 +114,7 @@ class Keeper:
 
     def _path(self, request: Request) -> Path:
         """Return the file for a request."""
-        if not self._target.is_dir():
+        if not self._in_folder:
             return self._target
         name = f"recording-{self._run}"
         if self._per is Per.DAY:
@@ -152,10 +153,9 @@ def _with_lengths(found: Interaction) -> Interaction:
     return Interaction(request._replace(headers=sent), response._replace(headers=got))
 
 
-def _timing(head: Response, relayed: Relayed) -> dict[str, str]:
+def _timing(relayed: Relayed) -> dict[str, str]:
     """Return when each event came, in milliseconds after the request; of a whole answer, when its last byte did."""
-    times = relayed.times if head.events else relayed.times[-1:]
-    return {"events_ms": ",".join(map(str, times))} if times else {}
+    return {"events_ms": ",".join(map(str, relayed.times))} if relayed.times else {}
 
 
 def prepare_target(target: Path, mode: RecordMode, say: Callable[[str], None]) -> RecordMode:
@@ -163,15 +163,25 @@ def prepare_target(target: Path, mode: RecordMode, say: Callable[[str], None]) -
 
     ``once`` becomes ``none`` for a cassette that exists; ``all`` puts an existing one aside and begins anew.
     """
+    if target.is_dir():
+        for path in sorted([*target.glob("*.yaml"), *target.glob("*.yml")]):
+            _mend(path, say)
     if target.is_dir() or not target.exists():
         return RecordMode.NEW_EPISODES if mode is RecordMode.ONCE else mode
     if mode is RecordMode.ONCE:
         return RecordMode.NONE
-    done = repair(target)
-    if done:
-        say(done)
+    _mend(target, say)
     if mode is RecordMode.ALL and target.stat().st_size:
         aside = target.with_name(f"{target.name}.before")
         target.replace(aside)
         say(f"{target}: recorded anew; the old cassette is kept as {aside.name}")
     return mode
+
+
+def _mend(path: Path, say: Callable[[str], None]) -> None:
+    try:
+        done = repair(path)
+    except OSError as error:
+        done = f"{path}: it cannot be recorded to: {error.strerror or error}"
+    if done:
+        say(done)

@@ -79,6 +79,6 @@ def decoded(headers: Headers, body: bytes) -> bytes | None:
             plain = inflater.decompress(body, _MOST_DECODED)
         except zlib.error:
             continue
-        if inflater.eof and not inflater.unconsumed_tail:
+        if inflater.eof and not (inflater.unconsumed_tail or inflater.unused_data):
             return plain
     return None

@@ -107,7 +107,7 @@ class Live(Protocol):
     length: int | None
 
     def pieces(self) -> Generator[bytes]:
-        """Yield what is to be sent, as it comes. Raises UpstreamError when the rest will not come."""
+        """Yield what is to be sent, as it comes: at first nothing. Raises UpstreamError when the rest will not come."""
 
 
 @dataclass(slots=True, eq=False)

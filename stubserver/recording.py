@@ -18,7 +18,7 @@ from stubserver.messages import Request
 from stubserver.scrubbing import Hook, Scrubber
 from stubserver.upstream import Timeouts, Upstream
 
-__all__ = ["Plan", "RecordOptions"]
+__all__ = ["Plan", "RecordOptions", "key_from"]
 
 
 class RecordOptions(TypedDict, total=False):
@@ -59,7 +59,7 @@ class Plan:
         if not upstream:
             msg = "recording and forwarding need the upstream: name it with --upstream or STUBSERVER_UPSTREAM"
             raise UsageError(msg)
-        key = self._key()
+        key = key_from(options.get("upstream_key_env"))
         timeout = options.get("upstream_timeout")
         timeouts = Timeouts(read=timeout) if timeout else Timeouts()
         self.upstream = Upstream(upstream, key=key, ca_bundle=options.get("ca_bundle"), timeouts=timeouts)
@@ -110,15 +110,16 @@ class Plan:
             msg = f"the upstream {self.upstream.url} is this server itself: name the real API"
             raise UsageError(msg)
 
-    def _key(self) -> str | None:
-        variable = self._options.get("upstream_key_env")
-        if not variable:
-            return None
-        key = os.environ.get(variable, "").strip()
-        if not key:
-            msg = f"the variable {variable} that should hold the upstream's key is not set"
-            raise UsageError(msg)
-        return key
+
+def key_from(variable: str | None) -> str | None:
+    """Return the credential that the environment's *variable* holds; None when none is named."""
+    if not variable:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        msg = f"the variable {variable} that should hold the upstream's key is not set"
+        raise UsageError(msg)
+    return key
 
 
 def _addresses(name: str) -> set[str]:

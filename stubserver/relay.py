@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from threading import Timer
 from typing import Final, NamedTuple
 
 from stubserver import sse
@@ -20,7 +21,10 @@ __all__ = ["Relay", "Relayed"]
 
 _MOST_KEPT: Final = 64 * 1024 * 1024
 _LONGEST_EVENT: Final = 4 * 1024 * 1024
-_ENDS: Final = (b"data: [DONE]", b"data:[DONE]", b"event: response.completed", b"event: message_stop")
+_ENDS: Final = (
+    *(b"data: [DONE]", b"data:[DONE]", b"event: message_stop"),
+    *(b"event: response.completed", b"event: response.incomplete", b"event: response.failed"),
+)
 _DRAIN_SECONDS: Final = 5.0
 
 
@@ -28,7 +32,7 @@ class Relayed(NamedTuple):
     """What went through.
 
     ``body`` is None when it was too large to keep; ``cut`` says why it is not whole, empty when it is. ``times``: when
-    each piece came, in milliseconds after the request was sent.
+    each event came, or the end of what is no event stream, in milliseconds after the request was sent.
     """
 
     body: bytes | None
@@ -51,13 +55,16 @@ class Relay:
         dropped = HOP_BY_HOP | {"content-length"} | _named(reply.headers)
         kept = tuple(pair for pair in reply.headers if pair[0].lower() not in dropped)
         self.head = Response(reply.status, (*kept, *headers), b"", reply.reason, events=self.events)
-        length = header(reply.headers, "content-length")
-        self.length = int(length) if length is not None and length.isdigit() and not self.events else None
+        self.length = None if self.events else reply.length
 
     def pieces(self) -> Generator[bytes]:
-        """Yield what is to be sent, as it comes. Raises UpstreamError when the rest will not come."""
+        """Yield what is to be sent, as it comes: at first nothing, and from then on a close is a client that left.
+
+        Raises UpstreamError when the rest will not come.
+        """
         cut = "the client left before the end"
         try:
+            yield b""
             yield from self._events() if self.events else self._blocks()
             cut = ""
         except UpstreamError as error:
@@ -75,6 +82,7 @@ class Relay:
             if held:
                 yield held
             held = piece
+        self._came()
         self._finish("")
         if held:
             yield held
@@ -87,33 +95,41 @@ class Relay:
                 [*sse.split(buffer), b""] if buffer.endswith((b"\n\n", b"\r\n\r\n")) else (sse.split(buffer) or [b""])
             )
             for event in whole:
-                self._ended = self._ended or any(mark in event for mark in _ENDS)
+                self._came()
+                self._ended = self._ended or event.startswith(_ENDS)
                 yield event
             buffer = rest
             if len(buffer) > _LONGEST_EVENT:
                 yield buffer
                 buffer = b""
         if buffer:
+            self._came()
             yield buffer
         self._finish("")
 
+    def _came(self) -> None:
+        self._times.append(int((time.monotonic() - self._started) * 1000))
+
     def _received(self) -> Iterator[bytes]:
         for piece in self._reply.pieces():
-            self._times.append(int((time.monotonic() - self._started) * 1000))
             self._size += len(piece)
-            if self._size <= _MOST_KEPT:
-                self._parts.append(piece)
+            self._parts.append(piece)
+            if self._size > _MOST_KEPT:
+                self._parts.clear()
             yield piece
 
     def _drained(self) -> str:
         """Read what is left after the last event, at which openai's client leaves; return why it is not whole."""
-        until = time.monotonic() + _DRAIN_SECONDS
+        late = Timer(_DRAIN_SECONDS, self._reply.interrupt)
+        late.daemon = True
+        late.start()
         try:
             for _ in self._received():
-                if time.monotonic() > until:
-                    return "the upstream did not end after the last event"
-        except UpstreamError as error:
-            return str(error)
+                pass
+        except UpstreamError:
+            return "the upstream did not end after the last event"
+        finally:
+            late.cancel()
         return ""
 
     def _finish(self, cut: str) -> None:

@@ -10,12 +10,13 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from stubserver.errors import UsageError
 from stubserver.messages import Headers, Interaction, Request, Response
-from stubserver.redaction import MARK, clean_text, is_secret_header
+from stubserver.redaction import MARK, SECRET_QUERY, clean_text, is_secret_header
 
 __all__ = ["Hook", "Scrubber"]
 
@@ -26,6 +27,8 @@ _REPLAYED: Final = re.compile(
     r"content-type|retry-after(?:-ms)?|openai-|x-ratelimit-|x-request-id|x-should-retry|date$"
 )
 _LEAST_SECRET: Final = 8
+_LEAST_LEARNED: Final = 12
+_WORDS: Final = re.compile(r"[A-Za-z_-]{1,23}")
 
 
 class Scrubber:
@@ -57,12 +60,12 @@ class Scrubber:
             if changed is None:
                 return None
             found = changed
-        known = _forms([*self._secrets, *self._credentials(found.request.headers)])
+        known = _forms([*self._secrets, *self._credentials(found.request)])
         return Interaction(self._request(found.request, known), self._response(found.response, known))
 
     def request(self, request: Request) -> Request:
         """Return *request* as it would be kept; the same for every client that differs in its credential alone."""
-        return self._request(request, _forms([*self._secrets, *self._credentials(request.headers)]))
+        return self._request(request, _forms([*self._secrets, *self._credentials(request)]))
 
     def _request(self, request: Request, known: list[str]) -> Request:
         return request._replace(
@@ -76,10 +79,14 @@ class Scrubber:
         headers = self._headers(response.headers, known)
         return response._replace(headers=headers, body=self._body(response.body, known))
 
-    def _credentials(self, headers: Headers) -> list[str]:
+    def _credentials(self, request: Request) -> list[str]:
         """Return the credentials of a request, to be removed wherever else they stand."""
-        values = [value for name, value in headers if is_secret_header(name) and name.lower() not in self._kept]
-        return [value.rpartition(" ")[2] for value in values]
+        found = [value for name, value in parse_qsl(request.query) if name.lower() in SECRET_QUERY]
+        for name, value in request.headers:
+            if is_secret_header(name) and name.lower() not in self._kept:
+                found += _cookies(value) if name.lower() == "cookie" else _of_scheme(value)
+        found += request.authority.rpartition("@")[0].split(":")
+        return [value for value in found if _is_telling(value)]
 
     def _headers(self, headers: Headers, known: list[str]) -> Headers:
         return tuple((name, self._text(value, known)) for name, value in headers if self._keeps(name.lower()))
@@ -100,6 +107,26 @@ class Scrubber:
         text = body.decode("utf-8", "surrogateescape")
         cleaned = self._text(text, known)
         return body if cleaned == text else cleaned.encode("utf-8", "surrogateescape")
+
+
+def _cookies(value: str) -> list[str]:
+    return [part.partition("=")[2].strip() for part in value.split(";")]
+
+
+def _of_scheme(value: str) -> list[str]:
+    """Return the credential behind a scheme such as Bearer; of Basic, the password too."""
+    scheme, _, credential = value.rpartition(" ")
+    if scheme.strip().lower() != "basic":
+        return [credential]
+    with suppress(ValueError):
+        plain = base64.b64decode(credential, validate=True).decode("utf-8")
+        return [credential, plain, plain.partition(":")[2]]
+    return [credential]
+
+
+def _is_telling(value: str) -> bool:
+    """Tell a credential from the words people write where a local server wants none: they may be in any text."""
+    return len(value) >= _LEAST_LEARNED and not _WORDS.fullmatch(value)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

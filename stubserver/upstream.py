@@ -6,8 +6,10 @@ proxy variables, no .netrc, no cookies, no retries. The body comes as it arrives
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPException
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -17,8 +19,10 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
+from stubserver.bodies import TOKEN
 from stubserver.errors import UpstreamError, UsageError
 from stubserver.messages import Headers, Request, header, without_headers
+from stubserver.redaction import is_secret_header
 from stubserver.wire import HOP_BY_HOP
 
 __all__ = ["Reply", "Timeouts", "Upstream"]
@@ -26,7 +30,10 @@ __all__ = ["Reply", "Timeouts", "Upstream"]
 _PIECE: Final = 65_536
 _POOL: Final = 256
 _OURS: Final = HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect", "x-stubserver-key"}
-_CREDENTIALS: Final = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie"})
+_ACCOUNTS: Final = ("openai-", "anthropic-")  # these name an account, and prove nothing
+_NAME: Final = re.compile(TOKEN.decode("ascii"))
+_NOT_TEXT: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+[ \t]*")
+_FINAL_STATUS: Final = 200
 _FAILURES: Final = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
 
 
@@ -45,8 +52,9 @@ class Reply:
         self._response = response
         self._until = until
         self.status = response.status_code
-        self.reason = response.reason or ""
+        self.reason = _NOT_TEXT.sub(" ", response.reason or "").strip()
         self.headers: Headers = tuple(_pairs(response))
+        self.length = _length(self.headers)
         self.received = 0
 
     def pieces(self) -> Iterator[bytes]:
@@ -69,12 +77,16 @@ class Reply:
         self._check_length()
 
     def _check_length(self) -> None:
-        length = header(self.headers, "content-length")
-        if length is not None and length.isdigit() and int(length) != self.received and self._has_body():
-            raise UpstreamError(502, f"the upstream's answer was cut: {self.received} of {length} bytes came")
+        if self.length is not None and self.length != self.received and self._has_body():
+            raise UpstreamError(502, f"the upstream's answer was cut: {self.received} of {self.length} bytes came")
 
     def _has_body(self) -> bool:
         return self._response.request.method != "HEAD" and self.status not in {204, 304}
+
+    def interrupt(self) -> None:
+        """End, from another thread, a wait for the next piece."""
+        with suppress(ValueError, OSError):
+            self._response.raw.shutdown()
 
     def close(self) -> None:
         """Let go of the connection; of an answer that was not read whole, it is closed."""
@@ -108,7 +120,7 @@ class Upstream:
         base = self.url
         if base.endswith("/v1") and request.target.startswith("/v1/"):
             base = base.removesuffix("/v1")
-        return base + request.target
+        return base + ("/" if request.target == "*" else request.target)
 
     def send(self, request: Request) -> Reply:
         """Send *request* and return as soon as the head of the answer is here. Raises UpstreamError."""
@@ -119,6 +131,9 @@ class Upstream:
             response = self._adapter.send(prepared, stream=True, timeout=timeout, verify=self._verify, proxies={})
         except _FAILURES as error:
             raise _translated(error) from error
+        if response.status_code < _FINAL_STATUS:
+            response.close()
+            raise UpstreamError(502, f"the upstream answered with status {response.status_code}, which ends nothing")
         return Reply(response, until)
 
     def _prepared(self, request: Request) -> requests.PreparedRequest:
@@ -134,7 +149,7 @@ class Upstream:
         connection = header(request.headers, "connection") or ""
         dropped = _OURS | {name.strip().lower() for name in connection.split(",")}
         if self._key is not None:
-            dropped |= _CREDENTIALS
+            dropped |= {name.lower() for name, _ in request.headers if _proves_identity(name.lower())}
         sent: dict[str, str] = {}
         for name, value in without_headers(request.headers, frozenset(dropped)):
             sent[name] = f"{sent[name]}, {value}" if name in sent else value
@@ -168,10 +183,24 @@ def _checked(url: str) -> str:
 
 
 def _pairs(response: requests.Response) -> Iterator[tuple[str, str]]:
+    """Yield the fields as they may be passed on: folded lines unfolded, what is no field left out."""
     headers = response.raw.headers
     items = headers.iteritems() if hasattr(headers, "iteritems") else headers.items()
     for name, value in items:
-        yield str(name), str(value)
+        if _NAME.fullmatch(name):
+            yield name, _NOT_TEXT.sub(" ", value).strip()
+
+
+def _length(headers: Headers) -> int | None:
+    """Return how long the body is said to be; None where something else says where it ends."""
+    length = header(headers, "content-length")
+    if length is None or not length.isdecimal() or header(headers, "transfer-encoding") is not None:
+        return None
+    return int(length)
+
+
+def _proves_identity(name: str) -> bool:
+    return is_secret_header(name) and not name.startswith(_ACCOUNTS)
 
 
 def _translated(error: Exception) -> UpstreamError:

@@ -190,5 +190,5 @@ def test_what_responses_created_can_be_asked_for_and_deleted() -> None:
 
 
 def test_only_what_follows_from_the_request_alone_is_pure() -> None:
-    assert is_pure(request("/v1/chat/completions", {}))
-    assert not is_pure(request("/v1/responses", {}))
+    assert is_pure(request({}, "/v1/chat/completions"))
+    assert not is_pure(request({}, "/v1/responses"))

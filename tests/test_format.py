@@ -210,7 +210,7 @@ def nested(depth: int) -> Any:
         ({"request": {**REQUEST, "headers": "A: b"}, "response": RESPONSE}, "neither a mapping nor a list"),
         ({"request": {**REQUEST, "headers": ["A: b\r\n"]}, "response": RESPONSE}, "not of pairs"),
         ({"request": {**REQUEST, "body": {(1, 2): 3}}, "response": RESPONSE}, "cannot be written as JSON"),
-        ({"request": {**REQUEST, "body": nested(3000)}, "response": RESPONSE}, "cannot be written as JSON"),
+        ({"request": {**REQUEST, "body": nested(100_000)}, "response": RESPONSE}, "cannot be written as JSON"),
         ({"request": {**REQUEST, "body": object()}, "response": RESPONSE}, "request's body is neither text nor data"),
         ({"request": REQUEST, "response": {**RESPONSE, "body": object()}}, "response's body is neither text nor data"),
         ({"request": REQUEST, "response": {**RESPONSE, "body": {"base64_string": "a"}}}, "base64_string does not"),

@@ -284,9 +284,7 @@ def model_python() -> Path:
 
 def run_in(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `python` with `arguments`; its output is kept, its exit status is the caller's to judge."""
-    return subprocess.run(  # noqa: S603 - the arguments are all written in this file
-        [python, *arguments], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([python, *arguments], capture_output=True, text=True, check=False)
 
 
 def is_ready(python: Path) -> bool:
@@ -315,7 +313,7 @@ def install(python: Path) -> None:
     venv.create(MODEL_VENV, with_pip=True)
     (MODEL_VENV / ".gitignore").write_text("*\n", encoding="utf-8")
     command = [str(python), "-m", "pip", "install", "--quiet", *MODEL_REQUIREMENTS]
-    if subprocess.run(command, check=False).returncode != 0:  # noqa: S603 - written in this file
+    if subprocess.run(command, check=False).returncode != 0:
         msg = (
             "pip could not install the model's server; its messages are above. It needs a C++ compiler and CMake."
             f" Mend that and run the script again, or name a Python that has it in {MODEL_PYTHON_VARIABLE}."
@@ -386,7 +384,7 @@ def model_server(python: Path, model: Path, log: Path) -> Iterator[OpenAI]:
     command = [str(python), "-m", "llama_cpp.server", "--model", str(model), *address, *SERVER_OPTIONS]
     environment = {name: os.environ[name] for name in SERVER_ENVIRONMENT if name in os.environ}
     with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, env=environment)  # noqa: S603 - as above
+        server = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         # No retries: each request is to be recorded once, errors too.
         with OpenAI(

@@ -145,8 +145,10 @@ class Library:
             if file.recordings and offset != file.recordings[-1].offset + file.recordings[-1].length:
                 return recording.label  # another one was written in between: the next look reads the file again
             file.recordings.append(recording)
-            stamp = stamp_of(path)
-            if stamp[0] - offset - len(item) <= _LONGEST_TAIL:  # else something was written behind it by now
+            stamp = _stamp(str(path))
+            if (
+                stamp is not None and stamp[0] - offset - len(item) <= _LONGEST_TAIL
+            ):  # else something was written behind it by now
                 file.stamp = stamp
                 self._seen = {**self._seen, str(path): stamp}
             self._all.add(recording)

@@ -21,13 +21,16 @@ from stubserver.errors import CassetteError
 from stubserver.messages import Headers, Interaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["Fsync", "Place", "Writer", "item_text", "repair"]
+__all__ = ["Fsync", "Place", "Writer", "cassette_text", "item_text", "repair"]
 
 _HEAD: Final = b"interactions:\n"
 _TAIL: Final = b"version: 1\n"
-_VERSION_FIRST: Final = re.compile(rb"version: 1\r?\ninteractions:\n")
+_VERSION_FIRST: Final = _TAIL + _HEAD
+_ITEM: Final = b"- "
+_IN_COLUMN_0: Final = re.compile(rb"\n(?=[^ \n\r])")
+_BLOCK: Final = 256 * 1024
 
 
 class Fsync(StrEnum):
@@ -84,6 +87,12 @@ def _lists(headers: Headers) -> dict[str, list[str]]:
     return fields
 
 
+def cassette_text(interactions: Iterable[Interaction]) -> bytes:
+    """Write a whole cassette as vcrpy does."""
+    items = b"".join(map(item_text, interactions))
+    return _HEAD + items + _TAIL if items else b"interactions: []\n" + _TAIL
+
+
 class Writer:
     """Appends to one cassette; safe with other threads and other processes doing the same."""
 
@@ -123,11 +132,12 @@ class Writer:
 
     def _end(self, descriptor: int, size: int) -> tuple[int, bytes]:
         """Return where the next item goes, and what stands behind the last one."""
-        if os.pread(descriptor, len(_TAIL), size - len(_TAIL)) == _TAIL:
-            return size - len(_TAIL), _TAIL
-        head = os.pread(descriptor, 64, 0)
-        if _VERSION_FIRST.match(head) and os.pread(descriptor, 1, size - 1) == b"\n":
-            return size, b""
+        head = os.pread(descriptor, len(_VERSION_FIRST + _ITEM), 0)
+        tail = _TAIL if head.startswith(_HEAD + _ITEM) else b""
+        end = size - len(tail)
+        ends_well = os.pread(descriptor, size, max(end - 1, 0)) == b"\n" + tail
+        if ends_well and (tail or head == _VERSION_FIRST + _ITEM) and _ends_with_item(descriptor, end):
+            return end, tail
         raise CassetteError(str(self.path), "it does not end as vcrpy writes it, so nothing can be appended")
 
     def _write(self, descriptor: int, offset: int, data: bytes, before: bytes) -> None:
@@ -157,39 +167,71 @@ def _is_at(descriptor: int, path: Path) -> bool:
     return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
 
 
+def _ends_with_item(descriptor: int, end: int) -> bool:
+    """Tell whether what stands before *end* is an item of the list, and not another key behind it."""
+    start, seen = end, b""
+    while start > 0:
+        size = min(_BLOCK, start)
+        start -= size
+        seen = os.pread(descriptor, size, start) + seen[: len(_ITEM)]
+        found = [match.end() for match in _IN_COLUMN_0.finditer(seen)]
+        if found:
+            return seen.startswith(_ITEM, found[-1])
+    return False
+
+
 def repair(path: Path) -> str | None:
     """Mend a cassette whose end was torn by a crash; return what was done, None when nothing had to be.
 
-    The part that is cut off is kept beside the file. Raises OSError, and CassetteError for a file that is none of ours.
+    The part that is cut off is kept beside the file. Nothing is done to a file of another layout. Raises OSError.
     """
-    text = path.read_bytes()
-    if not text or text.endswith(_TAIL) or not text.startswith(_HEAD):
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # what another process is just writing is not torn
+        if _looks_whole(file.fileno()):
+            return None
+        text = file.read()
+    if not (text.startswith((_HEAD, _VERSION_FIRST)) or _HEAD.startswith(text)):
         return None
-    end = _last_whole_item(text)
-    torn = path.with_name(f"{path.name}.torn")
-    torn.write_bytes(text[end:])
+    return _cut(path)
+
+
+def _looks_whole(descriptor: int) -> bool:
+    """Tell whether nothing has to be looked at more closely, in a time that does not grow with the file."""
+    size = os.fstat(descriptor).st_size
+    return size == 0 or (size > len(_TAIL) and os.pread(descriptor, size, size - len(_TAIL) - 1) == b"\n" + _TAIL)
+
+
+def _cut(path: Path) -> str | None:
+    """Cut off what is behind the last whole item."""
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(end)
-        file.write(_TAIL if end > len(_HEAD) else b"")
-        file.truncate()
-        if end <= len(_HEAD):
-            file.truncate(0)
+        text = file.read()
+        head, tail = (_VERSION_FIRST, b"") if text.startswith(_VERSION_FIRST) else (_HEAD, _TAIL)
+        end = _last_whole_item(text, len(head))
+        if text[end:] == tail:
+            return None
+        torn = path.with_name(f"{path.name}.torn")
+        with torn.open("ab") as kept:
+            kept.write(text[end:])
+        # Behind the last item comes the tail; without any item, nothing: a head alone is no cassette.
+        end, rest = (end, tail) if end else (0, b"")
+        os.pwrite(file.fileno(), rest, end)
+        file.truncate(end + len(rest))
     return f"{path}: its end was torn; {len(text) - end} bytes were cut off and kept in {torn.name}"
 
 
-def _last_whole_item(text: bytes) -> int:
-    """Return where the last item ends that can be read."""
-    end = len(text)
-    while end > len(_HEAD):
+def _last_whole_item(text: bytes, first: int) -> int:
+    """Return where the last item ends that can be read; the items begin at *first*. 0: there is none."""
+    end = len(text) - len(_TAIL) if text.endswith(b"\n" + _TAIL) else len(text)
+    while end > first:
         start = text.rfind(b"\n- ", 0, end) + 1
-        if start < len(_HEAD):
-            return len(_HEAD)
+        if start < first:
+            return 0
         item = text[start:end]
         if item.endswith(b"\n") and _reads(item):
             return end
         end = start
-    return len(_HEAD)
+    return 0
 
 
 def _reads(item: bytes) -> bool:
