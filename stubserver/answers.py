@@ -44,7 +44,8 @@ def render(response: Response, flags: int) -> tuple[bytes, ...]:
     if chunked:
         head.append("Transfer-Encoding: chunked")
     elif not streamed and not bodiless:
-        head.append(f"Content-Length: {len(response.body)}")
+        stated = response.length if flags & HEAD and response.length is not None else len(response.body)
+        head.append(f"Content-Length: {stated}")
     if ends_connection(response, flags):
         head.append("Connection: close")
     elif flags & HTTP10:

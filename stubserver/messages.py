@@ -84,13 +84,17 @@ def _rooted(target: str) -> str:
 
 
 class Response(NamedTuple):
-    """One answer, whole. ``events``: the body is an event stream, to be sent one event per write."""
+    """One answer, whole. ``events``: the body is an event stream, to be sent one event per write.
+
+    ``length``: what the answer to a HEAD request says of the body that it does not have.
+    """
 
     status: int
     headers: Headers = ()
     body: bytes = b""
     reason: str = ""
     events: bool = False
+    length: int | None = None
 
 
 class Interaction(NamedTuple):

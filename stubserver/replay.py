@@ -23,6 +23,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE: Final = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 _OURS: Final = "x-stubserver-"
 _LAST_STATUS: Final = 999
+_LONGEST_LENGTH: Final = 18
 _INFORMATIONAL: Final = 200
 _GZIP: Final = zlib.MAX_WBITS | 16
 _ZERO: Final = re.compile(r"\s*q\s*=\s*0(?:\.0*)?\s*")
@@ -50,8 +51,15 @@ def replayed(recorded: Response, accepted: str, mode: Mode | None = None) -> Res
         headers = (*headers, _sendable("content-encoding", encoding))
     events = recorded.events and not kept
     response = recorded._replace(status=_status(recorded.status), headers=headers, body=body, events=events)
-    response = response._replace(reason=_reason(recorded.reason))
+    response = response._replace(reason=_reason(recorded.reason), length=_stated_length(recorded))
     return response if mode is None else _in_mode(response, mode)
+
+
+def _stated_length(recorded: Response) -> int | None:
+    """Return what an answer without a body says of its length, as answers to HEAD do."""
+    stated = header(recorded.headers, "content-length") or ""
+    known = not recorded.body and stated.isascii() and stated.isdigit() and len(stated) <= _LONGEST_LENGTH
+    return int(stated) if known else None
 
 
 def _in_mode(response: Response, mode: Mode) -> Response:

@@ -102,7 +102,9 @@ def test_every_module_has_its_test_file(path: Path) -> None:
     relative = path.relative_to(PACKAGE)
     prefix = "dummy_" if relative.parts[0] == "dummy" and relative.stem != "__init__" else ""
     stem = relative.parts[0] if relative.stem == "__init__" and len(relative.parts) > 1 else relative.stem
-    stem = {"__init__": "package", "__main__": "cli", "cassettes": "reader"}.get(stem, stem)
+    stem = {"__init__": "package", "__main__": "cli", "cassettes": "reader", "answers": "wire", "bodies": "wire"}.get(
+        stem, stem
+    )
 
     assert (ROOT / "tests" / f"test_{prefix}{stem}.py").exists()
 
@@ -110,12 +112,14 @@ def test_every_module_has_its_test_file(path: Path) -> None:
 def test_modules_are_small() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in MODULES}
 
-    assert {name: length for name, length in lengths.items() if length > 350} == {"wire.py": lengths["wire.py"]}
+    assert {name: length for name, length in lengths.items() if length > 350} == {}
 
 
 def test_every_module_stands_in_the_design() -> None:
     design = (ROOT / "DESIGN.md").read_text()
 
-    missing = [p.name for p in MODULES if p.stem != "__init__" and not re.search(rf"\b{p.stem}\b", design)]
+    families = "schema_|pattern"
+    names = [p.stem for p in MODULES if p.stem != "__init__" and not re.match(families, p.stem)]
+    missing = [name for name in names if not re.search(rf"\b{name}\b", design)]
 
     assert missing == []

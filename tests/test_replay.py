@@ -278,3 +278,14 @@ def test_an_answer_is_unfolded_for_a_client_that_wants_a_stream(*, usage: bool) 
 )
 def test_errors_and_answers_in_the_right_mode_stay_as_they_are(response: Response, mode: Mode) -> None:
     assert replayed(response, "", mode) == response
+
+
+@pytest.mark.parametrize(("stated", "shown"), [("1234", "1234"), ("0", "0"), ("-1", "0"), ("x", "0"), ("9" * 30, "0")])
+def test_an_answer_to_head_says_the_length_it_was_recorded_with(stated: str, shown: str) -> None:
+    response = replayed(Response(200, (("Content-Length", stated),), b""), "")
+
+    (head,) = wire.render(response, wire.HEAD)
+    (whole,) = wire.render(response, 0)
+
+    assert f"\r\nContent-Length: {shown}\r\n".encode() in head
+    assert b"\r\nContent-Length: 0\r\n" in whole

@@ -146,9 +146,7 @@ class Library:
                 return recording.label  # another one was written in between: the next look reads the file again
             file.recordings.append(recording)
             stamp = _stamp(str(path))
-            if (
-                stamp is not None and stamp[0] - offset - len(item) <= _LONGEST_TAIL
-            ):  # else something was written behind it by now
+            if stamp and stamp[0] - offset - len(item) <= _LONGEST_TAIL:  # else more was written behind it by now
                 file.stamp = stamp
                 self._seen = {**self._seen, str(path): stamp}
             self._all.add(recording)

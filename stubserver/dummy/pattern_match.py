@@ -69,7 +69,7 @@ class Matcher:
     def run(self, nodes: Nodes, starts: set[int], flags: int) -> set[int]:
         """Return where matches of *nodes* end that begin at one of *starts*."""
         for op, arg in nodes:
-            self._spend(2 + len(starts) // 8)
+            self._spend(3 + len(starts) // 8)
             step = _STEPS.get(op.name)
             starts = step(self, arg, starts, flags) if step else self._one(op, arg, starts, flags)
             if not starts:

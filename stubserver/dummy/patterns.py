@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from itertools import combinations
@@ -61,16 +62,21 @@ def read(pattern: str) -> Pattern:
 
 
 def _to_python(pattern: str) -> str:
-    written, inside = [], False
+    written: list[str] = []
+    members = -1  # of the class that we are in
     for piece in _PIECE.findall(pattern):
+        inside = members >= 0
         text = piece
         if piece.startswith(("\\p{", "\\P{", "\\u{")):
             text = _escape(piece, inside=inside)
         elif piece == "(?<":
             text = "(?<" if inside else "(?P<"
-        elif inside and piece in "[&|~":
+        elif inside and (piece in "[&|~" or (piece == "-" and members > 1 and written[-1] == "-")):
             text = f"\\{piece}"  # what Python warns of today and may read as a set operation tomorrow
-        inside = piece != "]" if inside else piece == "["
+        if inside:
+            members = -1 if piece == "]" else members + 1
+        elif piece == "[":
+            members = 0
         written.append(text)
     return "".join(written)
 
@@ -98,7 +104,14 @@ class Pattern:
         return bool(Matcher(text, spend).run(self._tree, set(range(len(text) + 1)), self.flags))
 
     def strings(self, least: int, spend: Spend) -> Iterator[str]:
-        """Write strings for it, the plainest first and of *least* characters where that can be; look-arounds apart."""
+        """Write strings for it, the plainest first and of *least* characters where that can be; look-arounds apart.
+
+        Few are written, or none, when the pattern asks for more characters than a string may have.
+        """
+        with suppress(PatternError):
+            yield from self._strings(least, spend)
+
+    def _strings(self, least: int, spend: Spend) -> Iterator[str]:
         stretch = self._stretch(least, spend)
         text, picks = self._write({}, stretch, spend)
         yield text

@@ -18,9 +18,10 @@ from heapq import heapify, heappop, heappush
 from itertools import chain, islice
 from typing import Any, Final
 
+from stubserver.dummy.pattern_match import PatternError
 from stubserver.dummy.schema_branches import Branch, Branches, literals
 from stubserver.dummy.schema_check import Checker
-from stubserver.dummy.schema_containers import Containers, Place
+from stubserver.dummy.schema_containers import Place, arrays, objects
 from stubserver.dummy.schema_reading import Budget, Keywords, Schemas, UnsatisfiableError, quoted
 from stubserver.dummy.schema_values import numbers, strings
 
@@ -35,18 +36,9 @@ _AT_ONCE: Final = 256  # branches that are compared with each other
 # The keywords that an error quotes: those without schemas in them.
 _SAID: Final = frozenset(
     (
-        *(
-            "const",
-            "dependentRequired",
-            "enum",
-            "exclusiveMaximum",
-            "exclusiveMinimum",
-            "format",
-            "maxContains",
-            "maxItems",
-        ),
-        *("maxLength", "maxProperties", "maximum", "minContains", "minItems", "minLength", "minProperties", "minimum"),
-        *("multipleOf", "pattern", "required", "uniqueItems"),
+        *("const", "enum", "required", "dependentRequired", "format", "pattern", "uniqueItems", "multipleOf"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength"),
+        *("minItems", "maxItems", "minContains", "maxContains", "minProperties", "maxProperties"),
     )
 )
 
@@ -63,7 +55,7 @@ def smallest(schema: object) -> Any:
     try:
         for value in search.values([schema], Place()):
             return value
-    except UnsatisfiableError as error:
+    except (UnsatisfiableError, PatternError) as error:
         raise UnsatisfiableError(f"{_written(search.at)}: {error}") from None
     except RecursionError:
         raise UnsatisfiableError(f"{_written(search.at)}: the schema is nested too deeply") from None
@@ -79,7 +71,6 @@ class _Search:
         schemas = Schemas(root, self._spend)
         self._branches = Branches(schemas, self._spend)
         self._checker = Checker(schemas, self._spend)
-        self._containers = Containers(self.values, self._spend)
         self.at: Path = ()
         self.blamed: tuple[Path, str] | None = None
 
@@ -136,9 +127,9 @@ class _Search:
             case "literal":
                 return sorted(literals(parts) or (), key=self._size)
             case "object":
-                return self._containers.objects(parts, place)
+                return objects(parts, place, self.values, self._spend)
             case "array":
-                return self._containers.arrays(parts, place)
+                return arrays(parts, place, self.values, self._spend)
             case "string":
                 return chain(self._embedded(parts, place), strings(parts, self._spend))
             case "integer" | "number":

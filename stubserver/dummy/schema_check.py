@@ -11,13 +11,13 @@ from collections.abc import Callable, Hashable, Iterator
 from fractions import Fraction
 from typing import Any, Final
 
+from stubserver.dummy import patterns
 from stubserver.dummy.schema_reading import (
     REFERENCES,
     Keywords,
     Schemas,
     UnsatisfiableError,
     item_schemas,
-    pattern_matches,
 )
 
 __all__ = ["Checker", "exact", "identity"]
@@ -108,7 +108,7 @@ class Checker:
 
     def matches(self, pattern: str, text: str) -> bool:
         """Search *pattern* in *text*."""
-        return pattern_matches(pattern, text, self._spend)
+        return patterns.read(pattern).matches(text, self._spend)
 
     def targets(self, keywords: Keywords) -> list[Any]:
         """Return the schemas that *keywords* refers to."""
@@ -154,12 +154,11 @@ def _type(_check: Checker, keywords: Keywords, value: Any, _depth: int) -> bool:
 
 
 def _enum(_check: Checker, keywords: Keywords, value: Any, _depth: int) -> bool:
-    allowed = keywords["enum"] if "enum" in keywords else [keywords["const"]]
-    return identity(value) in map(identity, allowed) and ("const" not in keywords or _same(keywords["const"], value))
+    return identity(value) in map(identity, keywords["enum"])
 
 
-def _same(one: Any, other: Any) -> bool:
-    return identity(one) == identity(other)
+def _const(_check: Checker, keywords: Keywords, value: Any, _depth: int) -> bool:
+    return identity(value) == identity(keywords["const"])
 
 
 def _exclusive(_check: Checker, keywords: Keywords, value: Any, _depth: int) -> bool:
@@ -271,7 +270,7 @@ def _unevaluated(word: str, kind: str) -> Test:
 _APPLICATORS: Final[dict[str, Test]] = {
     **dict.fromkeys(REFERENCES, _references),
     "type": _type,
-    "const": _enum,
+    "const": _const,
     "enum": _enum,
     "exclusiveMinimum": _exclusive,
     "exclusiveMaximum": _exclusive,

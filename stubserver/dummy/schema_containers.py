@@ -12,7 +12,7 @@ from stubserver.dummy.schema_check import identity
 from stubserver.dummy.schema_reading import Keywords, item_schemas, member_schemas
 from stubserver.dummy.schema_values import plain
 
-__all__ = ["Containers", "Place"]
+__all__ = ["Place", "arrays", "objects"]
 
 _VARIANTS: Final = 4  # other values tried for one member or item when the plainest do not go together
 _MOST_ITEMS: Final = 10_000
@@ -48,50 +48,50 @@ class _Stream:
         return self._taken[index : index + 1]
 
 
-class Containers:
-    """Makes objects and arrays; *values* finds what goes into them."""
+def objects(parts: Sequence[Keywords], place: Place, values: Values, spend: Spend) -> Iterator[dict[str, Any]]:
+    """List objects for *parts*: the required members only, then other values for them, then more members.
 
-    def __init__(self, values: Values, spend: Spend) -> None:
-        self._values = values
-        self._spend = spend
+    *values* finds what goes into them; *spend* counts the steps.
+    """
+    return _Objects(parts, place, values, spend).all()
 
-    def objects(self, parts: Sequence[Keywords], place: Place) -> Iterator[dict[str, Any]]:
-        """List objects for *parts*: the required members only, then others for their values, then more members."""
-        return _Objects(self._values, self._spend, parts, place).all()
 
-    def arrays(self, parts: Sequence[Keywords], place: Place) -> Iterator[list[Any]]:
-        """List arrays for *parts*: as short as can be, then other items, then longer ones."""
-        return _Arrays(self._values, self._spend, parts, place).all()
+def arrays(parts: Sequence[Keywords], place: Place, values: Values, spend: Spend) -> Iterator[list[Any]]:
+    """List arrays for *parts*: as short as can be, then with other items, then longer ones."""
+    return _Arrays(parts, place, values, spend).all()
 
 
 class _Objects:
-    def __init__(self, values: Values, spend: Spend, parts: Sequence[Keywords], place: Place) -> None:
-        self._values = values
-        self._spend = spend
+    def __init__(self, parts: Sequence[Keywords], place: Place, values: Values, spend: Spend) -> None:
         self._parts = parts
         self._place = place
+        self._values = values
+        self._spend = spend
         self._streams: dict[tuple[int, ...], _Stream] = {}
         self._groups: dict[str, list[Any]] = {}
 
     def all(self) -> Iterator[dict[str, Any]]:
         if self._limit("minProperties", 0, max) > self._limit("maxProperties", math.inf, min):
             return
-        declared = list(dict.fromkeys(name for part in self._parts for name in part.get("properties", ())))
-        asked = {name: None for part in self._parts for name in part.get("required", ())}
-        names = self._with_dependents([*(name for name in declared if name in asked), *asked])
-        given = set(names)
-        optional = [name for name in declared if name not in given]
-        names = self._filled_up(names, chain(optional, self._invented()))
-        base = list(self._variants(names, 1))
-        if not base:
+        names, optional = self._names()
+        plainest = list(self._variants(names, 1))
+        if not plainest:
             return
-        yield base[0]
-        more = [self._with_dependents([*names, name]) for name in optional if name not in names]
-        if optional:
-            more.append(self._with_dependents([*names, *optional]))
+        yield from plainest
+        more = [self._with_dependents([*names, name]) for name in optional]
+        more += [self._with_dependents([*names, *optional])] if len(optional) > 1 else []
         yield from islice(self._variants(names, 2), 1, None)
         yield from chain.from_iterable(self._variants(larger, 1) for larger in more)
         yield from chain.from_iterable(self._variants(larger, _VARIANTS) for larger in [names, *more])
+
+    def _names(self) -> tuple[list[str], list[str]]:
+        """Choose the members, in the order of the properties, and list the others that are described."""
+        declared = list(dict.fromkeys(name for part in self._parts for name in part.get("properties", ())))
+        asked = {name: None for part in self._parts for name in part.get("required", ())}
+        required = dict.fromkeys(self._with_dependents([*(name for name in declared if name in asked), *asked]))
+        optional = [name for name in declared if name not in required]
+        names = dict.fromkeys(self._filled_up(list(required), chain(optional, self._invented())))
+        return list(names), [name for name in optional if name not in names]
 
     def _variants(self, names: list[str], rounds: int) -> Iterator[dict[str, Any]]:
         """Give every member its plainest value, then one member after the other its next ones."""
@@ -158,20 +158,17 @@ class _Objects:
         if rules:
             yield from self._values([*rules, _STRING], self._place)
         for pattern in dict.fromkeys(p for part in self._parts for p in part.get("patternProperties", ())):
-            try:
-                yield from islice(patterns.read(pattern).strings(0, self._spend), 50)
-            except patterns.PatternError:
-                continue
+            yield from islice(patterns.read(pattern).strings(0, self._spend), 50)
         if not rules:
             yield from plain(1)
 
 
 class _Arrays:
-    def __init__(self, values: Values, spend: Spend, parts: Sequence[Keywords], place: Place) -> None:
-        self._values = values
-        self._spend = spend
+    def __init__(self, parts: Sequence[Keywords], place: Place, values: Values, spend: Spend) -> None:
         self._parts = parts
         self._place = place
+        self._values = values
+        self._spend = spend
         self._unique = any(part.get("uniqueItems") for part in parts)
         self._streams: dict[tuple[int, ...], _Stream] = {}
 
@@ -227,17 +224,25 @@ class _Arrays:
                     yield [*plainest[:at], value, *plainest[at + 1 :]]
 
     def _plainest(self, plan: list[tuple[object, ...]]) -> list[Any] | None:
-        found: list[Any] = []
+        """Give every item its first value, of those not taken by others where items must differ."""
+        streams = [self._stream(schemas, at) for at, schemas in enumerate(plan)]
+        found: dict[int, Any] = {}
         taken: set[object] = set()
         starts: dict[int, int] = {}
-        for at, schemas in enumerate(plan):
-            stream = self._stream(schemas, at)
+        for at in self._order(streams):
+            stream = streams[at]
             index = self._untaken(stream, starts.get(id(stream), 0), taken) if self._unique else 0
             starts[id(stream)] = index + 1
-            found.extend(stream.at(index))
-            if len(found) == at:
+            values = stream.at(index)
+            if not values:
                 return None
-        return found
+            found[at] = values[0]
+        return [found[at] for at in range(len(plan))]
+
+    def _order(self, streams: list[_Stream]) -> list[int]:
+        """Put the items that have but one value first, where items must differ."""
+        positions = range(len(streams))
+        return sorted(positions, key=lambda at: bool(streams[at].at(1))) if self._unique else list(positions)
 
     def _untaken(self, stream: _Stream, start: int, taken: set[object]) -> int:
         """Find the first value from *start* on that is not taken yet, and take it."""

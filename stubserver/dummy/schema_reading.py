@@ -19,7 +19,6 @@ __all__ = [
     "children",
     "item_schemas",
     "member_schemas",
-    "pattern_matches",
     "quoted",
 ]
 
@@ -241,7 +240,7 @@ def member_schemas(keywords: Keywords, name: str, spend: Callable[[int], None]) 
     properties = keywords.get("properties", {})
     found = [properties[name]] if name in properties else []
     for pattern, schema in keywords.get("patternProperties", {}).items():
-        if pattern_matches(pattern, name, spend):
+        if patterns.read(pattern).matches(name, spend):
             found.append(schema)
     return found or [keywords[key] for key in ("additionalProperties",) if key in keywords]
 
@@ -253,11 +252,3 @@ def item_schemas(keywords: Keywords, index: int) -> list[Any]:
     if index < len(first):
         return [first[index]]
     return [keywords[rest]] if rest in keywords else []
-
-
-def pattern_matches(pattern: str, text: str, spend: Callable[[int], None]) -> bool:
-    """Search *pattern* in *text*."""
-    try:
-        return patterns.read(pattern).matches(text, spend)
-    except patterns.PatternError as error:
-        raise UnsatisfiableError(f"{error}") from None

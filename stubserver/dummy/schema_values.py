@@ -12,7 +12,7 @@ from typing import Final
 
 from stubserver.dummy import patterns
 from stubserver.dummy.schema_check import exact
-from stubserver.dummy.schema_reading import Keywords, UnsatisfiableError
+from stubserver.dummy.schema_reading import Keywords
 
 __all__ = ["numbers", "plain", "strings"]
 
@@ -148,10 +148,7 @@ def _of_patterns_and_formats(parts: Sequence[Keywords], low: int, spend: Callabl
     written = dict.fromkeys(part["pattern"] for part in parts if "pattern" in part)
     if not formats and not written:
         return plain(low)
-    try:
-        read = [patterns.read(pattern) for pattern in written]
-    except patterns.PatternError as error:
-        raise UnsatisfiableError(str(error)) from None
+    read = [patterns.read(pattern) for pattern in written]
     # Plain strings come last: a format is an annotation, and one that the other keywords exclude says nothing.
     found = chain(*(_formatted(name, low) for name in formats), _patterned(read, low, spend), _given(parts), plain(low))
     return (text for text in found if all(pattern.matches(text, spend) for pattern in read))
@@ -180,14 +177,11 @@ def _filled(template: str, index: int, word: str) -> str:
 
 
 def _patterned(read: Sequence[patterns.Pattern], low: int, spend: Callable[[int], None]) -> Iterator[str]:
-    try:
-        for pattern in read:
-            yield from islice(pattern.strings(low, spend), _MOST)
-        firsts = [next(pattern.strings(0, spend)) for pattern in read]
-    except patterns.PatternError as error:
-        raise UnsatisfiableError(str(error)) from None
-    for order in islice(permutations(firsts), _EXAMPLES):
-        yield "".join(order)
+    """Write strings for each pattern, then for all of them, one after the other."""
+    for pattern in read:
+        yield from islice(pattern.strings(low, spend), _MOST)
+    firsts = [text for pattern in read for text in islice(pattern.strings(0, spend), 1)]
+    yield from ("".join(order) for order in islice(permutations(firsts), _EXAMPLES))
 
 
 def _given(parts: Sequence[Keywords]) -> Iterator[str]:

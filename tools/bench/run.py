@@ -34,19 +34,19 @@ PARTS = ("throughput", "replay", "startup", "load")
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured: rounds of *seconds* each, sizes of the cassettes that are replayed and loaded."""
+    """How much is measured: rounds and their seconds, sizes of the cassettes that are replayed and loaded."""
 
-    seconds: int
     throughput: int
+    seconds: int
     replayed: tuple[int, ...]
-    first: int
-    warm: int
+    replays: Rounds
     startups: int
     loaded: int
 
 
-FULL = Scale(1, throughput=8, replayed=(10, 1_000, 100_000), first=5, warm=5, startups=11, loaded=10_000)
-QUICK = Scale(1, throughput=3, replayed=(10, 1_000, 5_000), first=3, warm=3, startups=5, loaded=1_000)
+# Warm rounds last three seconds: a server that stops to collect garbage for one is slow in them, and not silent.
+FULL = Scale(8, 1, (10, 1_000, 100_000), Rounds(first=5, warm=3, seconds=3), startups=11, loaded=10_000)
+QUICK = Scale(3, 1, (10, 1_000, 5_000), Rounds(first=3, warm=2, seconds=3), startups=5, loaded=1_000)
 
 
 def main() -> int:
@@ -88,23 +88,26 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 def _run(names: list[str] | tuple[str, ...], scale: Scale, *, quick: bool) -> None:
     begun, before = time.monotonic(), report.machine()
     cores = servers.cores()
-    parts = []
-    for name in PARTS:
-        if name in names:
+    print(report.describe(before))
+    parts: list[Part] = []
+    try:
+        for name in filter(names.__contains__, PARTS):
             with tempfile.TemporaryDirectory(prefix="stubserver-bench-") as folder:
                 parts.append(_measure(name, scale, Path(folder), cores))
-    print(f"\n{report.describe(before)}")
-    for part in parts:
-        part.show()
-    path = report.save(HERE / "results", parts, before, quick=quick)
-    print(f"\n{time.monotonic() - begun:.0f} s in all; written to {path}")
+            parts[-1].show()
+    finally:
+        # What was measured before something failed is kept.
+        if parts:
+            print(
+                f"\n{time.monotonic() - begun:.0f} s; written to {report.save(HERE / 'results', parts, before, quick=quick)}"
+            )
 
 
 def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
     if name == "throughput":
         return throughput.measure(scale.throughput, scale.seconds, folder, cores)
     if name == "replay":
-        return replay.measure(scale.replayed, Rounds(scale.first, scale.warm, scale.seconds), folder, cores)
+        return replay.measure(scale.replayed, scale.replays, folder, cores)
     if name == "startup":
         return startup.measure(scale.startups, folder)
     return load.measure(scale.loaded, folder)

@@ -41,7 +41,7 @@ class Contestant:
 
     def _run(self, seconds: int, pin: Sequence[str], name: str) -> Run:
         run = load_gen.steady(self.server.chat_url, BODY, seconds, pin=pin, close=self.close)
-        if not self.fragile:
+        if not self.fragile or not run.count:
             load_gen.clean(run)
         self.notes += [f"{self.name}, {name}: {run}"] if run.troubles else []
         return run
