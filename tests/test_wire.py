@@ -755,6 +755,7 @@ RESPONSES = st.builds(
     st.binary(max_size=200) | st.lists(st.sampled_from([b"data: 1", b"\n", b"\r", b"\r\n", b"\n\n"])).map(b"".join),
     st.just(""),
     st.booleans(),
+    st.none() | st.integers(0, 10**6),
 )
 
 
