@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
@@ -148,6 +149,9 @@ def _run(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     stub = StubServer(paths, on_report=_print_report, **given)
     _print_report(stub.report)
+    # What was loaded stays: without this, each full collection would walk over all of it and hold every answer up.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     with stub:
         _greet(stub, paths)
         signal.sigwait(_SIGNALS)

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from collections import OrderedDict
 from contextlib import closing, suppress
 from typing import Final, NamedTuple, Protocol
 
@@ -58,7 +59,7 @@ class Known:
     """
 
     def __init__(self) -> None:
-        self._by_bytes: dict[bytes, tuple[Prepared, int]] = {}
+        self._by_bytes: OrderedDict[bytes, tuple[Prepared, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
         self.get = self._by_bytes.get
@@ -72,8 +73,8 @@ class Known:
                 self._by_bytes[raw] = (prepared, flags)
                 self._bytes += 2 * len(raw) + 1024
                 while self._bytes > _KNOWN_BYTES:
-                    oldest = next(iter(self._by_bytes))
-                    del self._by_bytes[oldest]
+                    # Not next(iter()) of a dict, which walks over all that was deleted before.
+                    oldest, _ = self._by_bytes.popitem(last=False)
                     self._bytes -= 2 * len(oldest) + 1024
 
 
@@ -173,9 +174,9 @@ class Connection:
         """Pass on what is still coming, piece by piece; False when the connection ends with it."""
         framing = LiveFraming(live.head, live.length, flags)
         with closing(live.pieces()) as pieces:
-            next(pieces)  # nothing yet; but from here on it hears of a client that left
-            self._send(framing.head)
             try:
+                next(pieces, b"")  # nothing yet; but from here on it hears of a client that left
+                self._send(framing.head)
                 for data in pieces:
                     piece = framing.piece(data)
                     if piece:

@@ -6,6 +6,7 @@ which came nearest and how they differ.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from enum import StrEnum
 from threading import Lock
 from typing import Final, NamedTuple
@@ -20,7 +21,7 @@ from stubserver.messages import Answer, Headers, Request, Response
 
 __all__ = ["Fallback", "Fallbacks", "Recorder", "source_headers"]
 
-_CACHED_BYTES: Final = 192 * 1024 * 1024
+_CACHED_BYTES: Final = 128 * 1024 * 1024
 _SHOWN_PATHS: Final = 10
 
 
@@ -44,7 +45,7 @@ class Recorder:
     def __init__(self, rules: Rules, error_status: int) -> None:
         self._rules = rules
         self._error_status = error_status
-        self._made: dict[tuple[Recording, str], Answer] = {}
+        self._made: OrderedDict[tuple[Recording, str], Answer] = OrderedDict()
         self._made_bytes = 0
         self._lock = Lock()
 
@@ -86,8 +87,8 @@ class Recorder:
             self._made[recording, accepted] = answer
             self._made_bytes += _cost(answer)
             while self._made_bytes > _CACHED_BYTES:
-                oldest = next(iter(self._made))
-                self._made_bytes -= _cost(self._made.pop(oldest))
+                # Not next(iter()) of a dict, which walks over all that was deleted before.
+                self._made_bytes -= _cost(self._made.popitem(last=False)[1])
 
     def _drifted(self, answer: Answer, recording: Recording, request: Request) -> Answer:
         """Say in the answer in which paths the recording differs from the request."""

@@ -58,21 +58,24 @@ class Relay:
         self.length = None if self.events else reply.length
 
     def pieces(self) -> Generator[bytes]:
-        """Yield what is to be sent, as it comes: at first nothing, and from then on a close is a client that left.
+        """Yield what is to be sent, as it comes: at first nothing, for the head, and from then on a close is a client that left.
 
         Raises UpstreamError when the rest will not come.
         """
         cut = "the client left before the end"
         try:
-            yield b""
+            if self._reply.has_body:  # else the head is the last to be sent
+                yield b""
             yield from self._events() if self.events else self._blocks()
             cut = ""
         except UpstreamError as error:
             cut = str(error)
             raise
-        finally:
-            if cut and self._ended:
+        except GeneratorExit:
+            if self._ended:
                 cut = self._drained()
+            raise
+        finally:
             self._finish(cut)
 
     def _blocks(self) -> Iterator[bytes]:

@@ -23,6 +23,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE: Final = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 _OURS: Final = "x-stubserver-"
 _LAST_STATUS: Final = 999
+_PAIRS: Final[dict[tuple[str, str], tuple[str, str] | None]] = {}
+_MOST_PAIRS: Final = 8192
 _LONGEST_LENGTH: Final = 18
 _INFORMATIONAL: Final = 200
 _GZIP: Final = zlib.MAX_WBITS | 16
@@ -87,7 +89,18 @@ def _clean(headers: Headers) -> Headers:
     dropped = _FRAMING.union(
         name.strip().lower() for field, value in headers if field.lower() == "connection" for name in value.split(",")
     )
-    return tuple(_sendable(n, v) for n, v in headers if _TOKEN.fullmatch(n) and not _is_ours(n.lower(), dropped))
+    kept = (_known(pair) for pair in headers)
+    return tuple(pair for pair in kept if pair is not None and not _is_ours(pair[0].lower(), dropped))
+
+
+def _known(pair: tuple[str, str]) -> tuple[str, str] | None:
+    """Return *pair* as it can be sent, None when it cannot be; most recordings of a library share most of theirs."""
+    try:
+        return _PAIRS[pair]
+    except KeyError:
+        if len(_PAIRS) >= _MOST_PAIRS:
+            _PAIRS.clear()
+        return _PAIRS.setdefault(pair, _sendable(*pair) if _TOKEN.fullmatch(pair[0]) else None)
 
 
 def _is_ours(name: str, dropped: frozenset[str]) -> bool:

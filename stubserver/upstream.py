@@ -74,14 +74,21 @@ class Reply:
             yield piece
             if time.monotonic() > self._until:
                 raise UpstreamError(504, "the upstream's answer took longer than it may in all")
-        self._check_length()
+        self._check_end()
 
-    def _check_length(self) -> None:
-        if self.length is not None and self.length != self.received and self._has_body():
-            raise UpstreamError(502, f"the upstream's answer was cut: {self.received} of {self.length} bytes came")
+    def _check_end(self) -> None:
+        """Take nothing at all, ended by the connection's end, for an answer that was cut within its head.
 
-    def _has_body(self) -> bool:
-        return self._response.request.method != "HEAD" and self.status not in {204, 304}
+        All other ends are checked by urllib3; where a head ends is not.
+        """
+        framed = self.length is not None or header(self.headers, "transfer-encoding") is not None
+        if not framed and not self.received and self.has_body:
+            raise UpstreamError(502, "the upstream's answer ended with its head")
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there may be a body."""
+        return self._response.request.method != "HEAD" and self.status not in {204, 304} and self.length != 0
 
     def interrupt(self) -> None:
         """End, from another thread, a wait for the next piece."""

@@ -96,7 +96,7 @@ def _packed(body: bytes) -> Say:
 FAULTS = {
     "closes at once": Fault(sending(b""), 502, "broke off"),
     "resets at once": Fault(resetting(b""), 502, "broke off"),
-    "closes within the head": Fault(sending(b"HTTP/1.1 200 OK\r\nContent-Ty"), 502, "broke off"),
+    "closes within the head": Fault(sending(b"HTTP/1.1 200 OK\r\nContent-Ty"), None, "ended with its head"),
     "garbage": Fault(sending(b"\x00\xff\xfe not HTTP \x01\r\n\r\n"), 502, "broke off"),
     "a page of SMTP": Fault(sending(b"220 mail ESMTP\r\n"), 502, "broke off"),
     "status out of range": Fault(sending(b"HTTP/1.1 7 Odd\r\n\r\n"), 502, "broke off"),
@@ -109,7 +109,9 @@ FAULTS = {
         sending(head("Content-Length: 5", "Content-Length: 6", f"Content-Type: {JSON}") + b"12345"), 502, "broke off"
     ),
     "silent": Fault(silent(), 504, "did not answer in time"),
-    "cut by its length": Fault(sending(head(f"Content-Type: {JSON}", "Content-Length: 500") + WHOLE), None, "cut"),
+    "cut by its length": Fault(
+        sending(head(f"Content-Type: {JSON}", "Content-Length: 500") + WHOLE), None, "broke off"
+    ),
     "reset in its body": Fault(resetting(head(f"Content-Type: {JSON}", "Content-Length: 500") + WHOLE), None, "broke"),
     "cut within a chunk": Fault(sending(stream(STREAM[0], end=b"ff\r\nabc")), None, "broke off"),
     "without the last chunk": Fault(sending(stream(*STREAM, end=b"")), None, "broke off"),

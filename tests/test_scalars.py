@@ -23,7 +23,7 @@ def resolved(text: str) -> Any:
     """Return what PyYAML makes of a plain scalar; what stays text here, and what it fails at, is the text itself."""
     loader = yaml.SafeLoader("")
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))
-    if tag.rpartition(":")[2] in {"timestamp", "merge", "value"}:
+    if tag.rpartition(":")[2] in {"timestamp", "merge", "value", "yaml"}:
         return text
     try:
         return loader.construct_object(yaml.ScalarNode(tag, text))

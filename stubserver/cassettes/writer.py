@@ -30,6 +30,7 @@ _TAIL: Final = b"version: 1\n"
 _VERSION_FIRST: Final = _TAIL + _HEAD
 _ITEM: Final = b"- "
 _IN_COLUMN_0: Final = re.compile(rb"\n(?=[^ \n\r])")
+_COMPLETE: Final = re.compile(rb"\n {4}status:\n {6}code: [0-9]+\n {6}message: [^\n]*\n(?: {4}[^\n]*\n)*\Z")
 _BLOCK: Final = 256 * 1024
 
 
@@ -222,19 +223,20 @@ def _cut(path: Path) -> str | None:
 
 def _last_whole_item(text: bytes, first: int) -> int:
     """Return where the last item ends that can be read; the items begin at *first*. 0: there is none."""
-    end = len(text) - len(_TAIL) if text.endswith(b"\n" + _TAIL) else len(text)
+    end = len(text) - len(_TAIL) if text.endswith(b"\n" + _TAIL) else text.rfind(b"\n") + 1
     while end > first:
         start = text.rfind(b"\n- ", 0, end) + 1
         if start < first:
             return 0
-        item = text[start:end]
-        if item.endswith(b"\n") and _reads(item):
+        if _is_whole(text[start:end]):
             return end
         end = start
     return 0
 
 
-def _reads(item: bytes) -> bool:
+def _is_whole(item: bytes) -> bool:
+    if not _COMPLETE.search(item):
+        return False  # cut at the end of a line, an item may still be read
     try:
         read_item(item)
     except ValueError:

@@ -108,7 +108,7 @@ def _parsed(report: str) -> Run:
 def clean(run: Run) -> Run:
     """Return *run* when it is a measurement. Raises BenchError."""
     if not run.count:
-        raise BenchError(f"no answer came in a whole round ({run or 'no errors either'})")
+        raise BenchError(f"no answer came in a whole round ({str(run) or 'and no error'})")
     if not run.clean:
         raise BenchError(f"no clean measurement: {run}")
     return run

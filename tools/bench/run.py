@@ -98,9 +98,8 @@ def _run(names: list[str] | tuple[str, ...], scale: Scale, *, quick: bool) -> No
     finally:
         # What was measured before something failed is kept.
         if parts:
-            print(
-                f"\n{time.monotonic() - begun:.0f} s; written to {report.save(HERE / 'results', parts, before, quick=quick)}"
-            )
+            path = report.save(HERE / "results", parts, before, quick=quick)
+            print(f"\n{time.monotonic() - begun:.0f} s; written to {path}")
 
 
 def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
