@@ -8,6 +8,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
+EXTRA ?= dev
 BIN := $(VENV)/bin
 
 .PHONY: check serve test format lint types coverage pythons bench record clean
@@ -25,7 +26,7 @@ $(VENV)/.serves: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRA)]'
 	@touch $@ $(VENV)/.serves
 
 serve: $(VENV)/.serves

@@ -193,9 +193,13 @@ class Rules:
         """Return the match key: 8 bytes of the route, 16 of the canonical body."""
         return route_key(self.route(request)) + _digest(self.body(request))
 
+    def may_be_loose(self, request: Request) -> bool:
+        """Tell whether the loose key can differ from the exact one; False is certain."""
+        return "body" in self.match_on and _LOOSE_HINT.search(request.body) is not None
+
     def loose_body_key(self, request: Request) -> bytes:
         """Return the body's half of the loose key: server-made ids by order of appearance, no stream mode."""
-        if "body" not in self.match_on or not _LOOSE_HINT.search(request.body):
+        if not self.may_be_loose(request):
             return _digest(self.body(request))
         value = self.value(request)
         if not isinstance(value, dict):

@@ -9,7 +9,7 @@ from stubserver.dummy.errors import envelope
 from stubserver.errors import UpstreamError
 from stubserver.journal import Journal
 from stubserver.keeper import Keeper, RecordMode
-from stubserver.messages import Answer, Request, Response
+from stubserver.messages import Answer, Interaction, Request, Response
 from stubserver.recorder import source_headers
 from stubserver.relay import Relay, Relayed
 from stubserver.scrubbing import Scrubber
@@ -66,9 +66,10 @@ class Forwarder:
         if self._keeper is not None:
             kept = self._keeper.keep(request, head, relayed)
             answer.cassette, note = kept.label, kept.why_not and f"not recorded: {kept.why_not}"
-        answer.response = head._replace(body=relayed.body or b"")
         answer.note = note
-        self._journal.add(self._scrubber.request(request), answer)
+        shown = self._scrubber.cleaned(Interaction(request, head._replace(body=relayed.body or b"")))
+        answer.response = shown.response
+        self._journal.add(shown.request, answer)
 
     def _failed(self, request: Request, error: UpstreamError, source: str) -> Answer:
         headers = source_headers(source)

@@ -46,7 +46,8 @@ def why_not(status: int, headers: Headers, body: bytes, statuses: frozenset[int]
 def _parses(body: bytes) -> bool:
     if json_value(body) is not NOT_JSON:
         return True
-    return json_value(b"[" + body + b"]") is not NOT_JSON  # a bare text or number
+    alone = json_value(b"[" + body + b"]")  # a bare text or number
+    return isinstance(alone, list) and len(alone) == 1
 
 
 def _why_not_stream(body: bytes) -> str | None:

@@ -69,7 +69,7 @@ class Recorder:
     def _make(self, played: Played, request: Request, accepted: str) -> Answer:
         recording = played.recording
         try:
-            recorded = recording.interaction().response
+            recorded = recording.response()
         except CassetteError as error:
             return _damaged(error)
         mode = _mode(request) if played.other_mode else None

@@ -58,9 +58,9 @@ class Relay:
         self.length = None if self.events else reply.length
 
     def pieces(self) -> Generator[bytes]:
-        """Yield what is to be sent, as it comes: at first nothing, for the head, and from then on a close is a client that left.
+        """Yield what is to be sent, as it comes: at first nothing, when it is the head's turn.
 
-        Raises UpstreamError when the rest will not come.
+        From then on, a close means that the client left. Raises UpstreamError when the rest will not come.
         """
         cut = "the client left before the end"
         try:

@@ -60,6 +60,10 @@ class Scrubber:
             if changed is None:
                 return None
             found = changed
+        return self.cleaned(found)
+
+    def cleaned(self, found: Interaction) -> Interaction:
+        """Return *found* without secrets, whatever the hooks would make of it."""
         known = _forms([*self._secrets, *self._credentials(found.request)])
         return Interaction(self._request(found.request, known), self._response(found.response, known))
 

@@ -92,7 +92,7 @@ class Reply:
 
     def interrupt(self) -> None:
         """End, from another thread, a wait for the next piece."""
-        with suppress(ValueError, OSError):
+        with suppress(ValueError, RuntimeError, OSError):  # it has ended already
             self._response.raw.shutdown()
 
     def close(self) -> None:

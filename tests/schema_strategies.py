@@ -205,13 +205,13 @@ def of_array(value: list[Any], depth: int) -> dict[str, st.SearchStrategy[Any]]:
 
 def of_object(value: dict[str, Any], depth: int) -> dict[str, st.SearchStrategy[Any]]:
     names = list(value)
-    described_names = names[: len(names) // 2]
     return {
         **sized(value, "Properties"),
-        "properties": st.fixed_dictionaries({name: about(value[name], depth) for name in described_names}),
+        "properties": st.fixed_dictionaries({name: about(value[name], depth) for name in names[: len(names) // 2]}),
         "required": st.permutations(names),
         "patternProperties": st.just({"^zz": False}),
         "propertyNames": st.sampled_from([{"pattern": "^[a-z]+$"}, {"maxLength": 4}, {"type": "string"}]),
         "dependentRequired": st.dictionaries(NAMES, st.just(names), max_size=2),
+        "additionalProperties": each(list(value.values()), depth),
         "unevaluatedProperties": each(list(value.values()), depth),
     }

@@ -149,7 +149,7 @@ class Upstream(BaseHTTPRequestHandler):
     asked = 0
 
     def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.read_body()
         type(self).asked += 1
         status, headers, body = ANSWERS.get(urlsplit(self.path).path, (404, {}, f"none {self.asked}".encode()))
         self.send_response(status)
@@ -160,6 +160,14 @@ class Upstream(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     do_POST = do_PUT = do_GET  # noqa: N815  # BaseHTTPRequestHandler's
+
+    def read_body(self) -> None:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + 2)
+            self.rfile.readline()
+        else:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # BaseHTTPRequestHandler's
         pass

@@ -179,3 +179,65 @@ def test_the_options_of_a_stream_are_an_object() -> None:
         "stream_options",
         "invalid_type",
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, ()), ("a", ("a",)), (["a", "b"], ("a", "b")), ("", ()), (["", "a"], ("a",)), ([], ())],
+)
+def test_a_string_or_some_of_them_are_a_tuple(value: object, expected: tuple[str, ...]) -> None:
+    assert read.strings({"stop": value}, "stop", 2) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "param", "code"),
+    [
+        (
+            5,
+            "Invalid type for 'stop': expected one of a string or array of strings, but got an integer instead.",
+            "stop",
+            "invalid_type",
+        ),
+        (
+            ["a", 5],
+            "Invalid type for 'stop[1]': expected a string, but got an integer instead.",
+            "stop[1]",
+            "invalid_type",
+        ),
+        (
+            ["a", "b", "c"],
+            "Invalid 'stop': array too long. Expected an array with maximum length 2, but got an array with length 3 "
+            "instead.",
+            "stop",
+            "array_above_max_length",
+        ),
+    ],
+)
+def test_other_strings_are_refused(value: object, message: str, param: str, code: str) -> None:
+    assert refused(lambda: read.strings({"stop": value}, "stop", 2)) == (message, param, code)
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "code"),
+    [
+        (5, "Invalid type for 'w': expected one of 'a', 'b', or 'c', but got an integer instead.", "invalid_type"),
+        ("x", "Invalid value: 'x'. Supported values are: 'a', 'b', and 'c'.", "invalid_value"),
+    ],
+)
+def test_a_word_is_one_of_those_that_are_known(value: object, message: str, code: str) -> None:
+    assert refused(lambda: read.one_of({"w": value}, "w", ("a", "b", "c"), ("d",))) == (message, "w", code)
+    for known in (None, "a", "d"):
+        read.one_of({"w": known}, "w", ("a", "b", "c"), ("d",))
+
+
+def test_a_member_that_is_needed_is_named_with_its_owner() -> None:
+    read.needs("a[0]", {"name": "x"}, "name", read.string)
+    expected = ("Missing required parameter: 'a[0].name'.", "a[0].name", "missing_required_parameter")
+    assert refused(lambda: read.needs("a[0]", {}, "name", read.string)) == expected
+    assert refused(lambda: read.needs("a[0]", {"name": 5}, "name", read.string))[1:] == ("a[0].name", "invalid_type")
+
+
+def test_an_array_without_items_is_called_empty() -> None:
+    text = "Invalid 'a': empty array. Expected an array with minimum length 1, but got an empty array instead."
+    error = read.empty("a")
+    assert (str(error), error.param, error.code) == (text, "a", "empty_array")

@@ -246,7 +246,7 @@ def test_creating_with_stream_gives_the_events_of_the_whole_answer(body: dict[st
 
 
 def test_a_call_is_streamed_by_creating_with_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(responses, "_instance", lambda *_: '{"city":"Oslo"}')
+    monkeypatch.setattr(responses, "arguments", lambda *_: '{"city":"Oslo"}')
     tools = [{"type": "function", "name": "f", "parameters": {"type": "object"}}]
 
     events = read(responses.create(asked(stream=True, tools=tools, tool_choice="required"), DummySettings()).body)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stubserver.dummy.tokens import split
+from stubserver.dummy.tokens import UNKNOWN, number_of, parts, split, text_of
 
 
 @settings(deadline=None)
@@ -34,3 +34,24 @@ def test_where_a_text_is_cut(text: str, pieces: list[str]) -> None:
 
 def test_a_long_text_of_spaces_comes_to_an_end() -> None:
     assert split(" " * 100_000) == [" " * 100_000]
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.characters()))
+def test_an_id_is_turned_back_into_its_text(text: str) -> None:
+    cut = [part for piece in split(text) for part in parts(piece)]
+    assert "".join(cut) == text
+    assert [text_of(number_of(part)) for part in cut] == cut
+    assert all(number_of(part) < 2**49 for part in cut)
+
+
+@pytest.mark.parametrize("number", [-1, 0, 1, 255, 0x02_41, 0x01_FF, 1 << 60])
+def test_a_number_that_is_no_id_has_no_text(number: int) -> None:
+    assert text_of(number) == UNKNOWN
+
+
+@settings(deadline=None)
+@given(st.text(), st.integers(0, 30))
+def test_the_first_pieces_are_the_pieces_of_a_text_cut_there(text: str, count: int) -> None:
+    first = split(text)[:count]
+    assert split("".join(first)) == first

@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
 from stubserver.canonical import json_value
-from stubserver.dummy.settings import DummySettings
-from stubserver.dummy.usage import finish_reason, made_id, prompt_tokens, usage
+from stubserver.dummy.usage import made_id, prompt_tokens, usage
 
-SETTINGS = DummySettings()
 PARTS = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:,A"}}]
 
 
@@ -45,26 +43,12 @@ def test_the_estimate_is_the_originals_for_any_body(body: dict[str, Any]) -> Non
     assert prompt_tokens(json_value(raw)) == len(str(json.loads(raw))) // 4
 
 
-@pytest.mark.parametrize(
-    ("limit", "choices", "completion", "reason"),
-    [
-        *((None, 1, 100, "stop"), (5, 1, 5, "length"), (99, 1, 99, "length"), (100, 1, 100, "stop")),
-        *((500, 1, 100, "stop"), (None, 3, 300, "stop"), (7, 2, 14, "length"), (0, 1, 0, "length")),
-    ],
-)
-def test_completion_tokens_are_cut_by_the_limit(limit: int | None, choices: int, completion: int, reason: str) -> None:
-    made = usage({"messages": []}, limit, SETTINGS, choices)
-    assert made["completion_tokens"] == completion
-    assert made["total_tokens"] == made["prompt_tokens"] + completion
-    assert finish_reason(limit, SETTINGS) == reason
-    CompletionUsage.model_validate(made, strict=True)
-
-
-def test_the_tokens_of_the_settings_count() -> None:
-    few = DummySettings(tokens=4)
-    assert usage({}, None, few)["completion_tokens"] == 4
-    assert finish_reason(4, few) == "stop"
-    assert finish_reason(3, few) == "length"
+def test_usage_adds_up_and_is_read_by_the_client() -> None:
+    made = usage(12, 300)
+    read = CompletionUsage.model_validate(made, strict=True)
+    assert (read.prompt_tokens, read.completion_tokens, read.total_tokens) == (12, 300, 312)
+    assert made["completion_tokens_details"]["reasoning_tokens"] == 0
+    assert made["prompt_tokens_details"]["cached_tokens"] == 0
 
 
 def test_the_same_bytes_make_the_same_id() -> None:

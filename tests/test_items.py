@@ -7,7 +7,7 @@ import yaml
 from tapes import recorded
 
 from stubserver.cassettes import layout
-from stubserver.cassettes.items import read_item, read_item_request
+from stubserver.cassettes.items import read_item, read_item_request, read_item_response
 
 PLAIN = yaml.dump(
     [recorded({"q": "Don't?\n"}, "data: é\n\n", headers={"x-a": ["b", "c"]})], Dumper=yaml.CDumper
@@ -29,18 +29,21 @@ def test_an_item_outside_the_layout_reads_as_one_inside(other: bytes) -> None:
     assert layout.match(other) is None
     assert read_item(other) == read_item(PLAIN)
     assert read_item_request(other) == read_item(PLAIN).request
+    assert read_item_response(other) == read_item(PLAIN).response
 
 
 def test_line_ends_of_windows_are_read_by_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = read_item(PLAIN)
     monkeypatch.delattr("stubserver.cassettes.items._parsed")
-    assert read_item(PLAIN.replace(b"\n", b"\r\n")) == expected
+    windows = PLAIN.replace(b"\n", b"\r\n")
+    assert read_item(windows) == (read_item_request(windows), read_item_response(windows)) == expected
 
 
 def test_what_the_layout_cannot_decode_goes_to_the_full_parser() -> None:
     odd = PLAIN.replace(b"- b\n", b"- 'b\xc2\x85c'\n")
     assert layout.match(odd) is not None
     assert ("x-a", "b c") in read_item(odd).response.headers
+    assert read_item_response(odd) == read_item(odd).response
     odd = PLAIN.replace(b"REDACTED", b"'a\xe2\x80\xa8b'")
     assert read_item_request(odd).headers[0] == ("authorization", "a\u2028b")
 

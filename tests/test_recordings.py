@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+import yaml
 from tapes import ask, recorded, request, tape
 
 from stubserver.canonical import Rules
@@ -28,7 +30,16 @@ def test_an_interaction_is_read_from_the_disk_or_from_memory(path: Path, keep_be
     file = read(path, keep_below)
     assert (file.text is None) == (keep_below == 0)
     assert [r.interaction().response.body for r in file.recordings] == [b'{"n": 1}', b'{"n": 2}']
+    assert [r.response() for r in file.recordings] == [r.interaction().response for r in file.recordings]
     assert [r.label for r in file.recordings] == ["chat.yaml#1", "chat.yaml#2"]
+
+
+def test_what_was_read_as_a_whole_is_kept(path: Path) -> None:
+    path.write_text(json.dumps(yaml.safe_load(path.read_text("utf-8"))), "utf-8")
+    file = read(path)
+    path.unlink()
+    assert [r.response().body for r in file.recordings] == [b'{"n": 1}', b'{"n": 2}']
+    assert [r.interaction().response for r in file.recordings] == [r.response() for r in file.recordings]
 
 
 def test_what_is_in_memory_outlives_its_file(path: Path) -> None:
@@ -51,6 +62,8 @@ def test_a_file_that_changed_under_us_gives_an_error_and_never_other_data(path: 
     path.write_text(change(path.read_text("utf-8")), "utf-8")  # type: ignore[operator]
     with pytest.raises(CassetteError, match=r"chat\.yaml, item 2: the file was changed while it was served"):
         file.recordings[1].interaction()
+    with pytest.raises(CassetteError, match="changed while it was served"):
+        file.recordings[1].response()
 
 
 def test_a_file_that_is_gone_is_named(path: Path) -> None:

@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from stubserver.messages import Headers, Interaction, Request, Response, header
 from stubserver.sse import is_event_stream
 
-__all__ = ["TOO_OLD", "FormatError", "is_http", "items_of", "read_interaction", "read_request", "read_response"]
+__all__ = [
+    "TOO_OLD",
+    "FormatError",
+    "is_http",
+    "items_of",
+    "read_interaction",
+    "read_request",
+    "read_response",
+    "request_of",
+    "response_of",
+]
 
 TOO_OLD: Final = "written by a vcrpy before 1.0: convert it with 'python -m vcr.migration PATH'"
 
@@ -64,27 +75,37 @@ def read_interaction(item: Any) -> Interaction:  # noqa: ANN401  # plain data fr
 def read_request(item: Any) -> Request:  # noqa: ANN401  # plain data from a file
     """Read the request of *item*. Raises FormatError."""
     data = _part(item, "request")
-    uri = data.get("uri", data.get("url"))
-    if not isinstance(uri, str):
-        raise FormatError("the request has no uri")
-    method = data.get("method") or "GET"
     parsed = data.get("parsed_body")
-    body = _body(data.get("body"), "request") if parsed is None else _json(parsed)
-    return Request.from_uri(str(method).upper(), uri, _headers(data.get("headers")), body)
+    body = data.get("body") if parsed is None else _json(parsed)
+    return request_of(data.get("method"), data.get("uri", data.get("url")), _pairs(data.get("headers")), body)
 
 
 def read_response(item: Any) -> Response:  # noqa: ANN401  # plain data from a file
     """Read the response of *item*. Raises FormatError."""
     data = _part(item, "response")
-    headers = _headers(data.get("headers"))
-    status, reason = _status(data)
-    return Response(
-        status=status,
-        headers=headers,
-        body=_response_body(data),
-        reason=reason,
-        events=is_event_stream(header(headers, "content-type")),
-    )
+    status: Any = data.get("status", data.get("status_code"))
+    reason: Any = None
+    if isinstance(status, dict):
+        status, reason = status.get("code"), status.get("message")
+    return response_of(status, reason, _pairs(data.get("headers")), _response_body(data))
+
+
+def request_of(method: object, uri: object, headers: Iterable[tuple[Any, Any]], body: object) -> Request:
+    """Make a request of its parts as a file has them, a header for each of its values. Raises FormatError."""
+    if not isinstance(uri, str):
+        raise FormatError("the request has no uri")
+    return Request.from_uri(str(method or "GET").upper(), uri, _headers(headers), _body(body, "request"))
+
+
+def response_of(status: object, reason: object, headers: Iterable[tuple[Any, Any]], body: object) -> Response:
+    """Make a response of its parts as a file has them, a header for each of its values. Raises FormatError."""
+    if isinstance(status, str) and status.isdigit():
+        status = int(status)
+    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 999:  # noqa: PLR2004  # HTTP's
+        raise FormatError("the response has no status code")
+    fields = _headers(headers)
+    events = is_event_stream(header(fields, "content-type"))
+    return Response(status, fields, _body(body, "response"), reason if isinstance(reason, str) else "", events)
 
 
 def _part(item: Any, name: str) -> dict[str, Any]:  # noqa: ANN401  # plain data from a file
@@ -95,13 +116,13 @@ def _part(item: Any, name: str) -> dict[str, Any]:  # noqa: ANN401  # plain data
     return part
 
 
-def _response_body(data: dict[str, Any]) -> bytes:
+def _response_body(data: dict[str, Any]) -> object:
     if data.get("parsed_body") is not None:
         return _json(data["parsed_body"])
     body = data.get("body", data.get("content"))
     if isinstance(body, dict) and "base64_string" in body:
         return _base64(body["base64_string"])
-    return _body(body.get("string") if isinstance(body, dict) else body, "response")
+    return body.get("string") if isinstance(body, dict) else body
 
 
 def _base64(value: object) -> bytes:
@@ -138,21 +159,10 @@ def _body(value: object, where: str) -> bytes:
     raise FormatError(text)
 
 
-def _status(data: dict[str, Any]) -> tuple[int, str]:
-    status: Any = data.get("status", data.get("status_code"))
-    reason: object = ""
-    if isinstance(status, dict):
-        status, reason = status.get("code"), status.get("message")
-    if isinstance(status, str) and status.isdigit():
-        status = int(status)
-    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 999:  # noqa: PLR2004  # HTTP's
-        raise FormatError("the response has no status code")
-    return status, reason if isinstance(reason, str) else ""
-
-
-def _headers(data: object) -> Headers:
+def _pairs(data: object) -> list[tuple[Any, Any]]:
+    """Return the headers of any dialect as pairs, one for each value."""
     if not data:
-        return ()
+        return []
     if isinstance(data, dict):
         pairs = list(data.items())
     elif isinstance(data, list):
@@ -161,11 +171,13 @@ def _headers(data: object) -> Headers:
             raise FormatError("its headers are a list, but not of pairs")
     else:
         raise FormatError("its headers are neither a mapping nor a list")
-    return tuple((_text(name), _text(value)) for name, values in pairs for value in _several(values))
+    return [(name, value) for name, values in pairs for value in (values if isinstance(values, list) else [values])]
 
 
-def _several(values: object) -> list[Any]:
-    return values if isinstance(values, list) else [values]
+def _headers(pairs: Iterable[tuple[Any, Any]]) -> Headers:
+    return tuple(
+        [pair if type(pair[1]) is type(pair[0]) is str else (_text(pair[0]), _text(pair[1])) for pair in pairs]
+    )
 
 
 def _text(value: object) -> str:

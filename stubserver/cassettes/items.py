@@ -7,9 +7,20 @@ from typing import Any
 from stubserver.cassettes import format as dialect
 from stubserver.cassettes import layout
 from stubserver.cassettes.scalars import UnreadableError
-from stubserver.messages import Interaction, Request
+from stubserver.messages import Interaction, Request, Response
 
-__all__ = ["read_item", "read_item_request"]
+__all__ = ["read_item", "read_item_request", "read_item_response"]
+
+
+def read_item(raw: bytes) -> Interaction:
+    """Read one item whole. Raises ValueError."""
+    found = layout.match(_one_line_end(raw))
+    if found is not None:
+        try:
+            return Interaction(_request(found, headers=True), _response(found))
+        except UnreadableError:
+            pass
+    return dialect.read_interaction(_parsed(raw, 0))
 
 
 def read_item_request(raw: bytes, line: int = 0, *, headers: bool = True) -> Request | None:
@@ -21,22 +32,31 @@ def read_item_request(raw: bytes, line: int = 0, *, headers: bool = True) -> Req
     found = layout.match(_one_line_end(raw))
     if found is not None:
         try:
-            return dialect.read_request({"request": found.request(headers=headers)})
+            return _request(found, headers=headers)
         except UnreadableError:
             pass
     item = _parsed(raw, line)
     return dialect.read_interaction(item).request if dialect.is_http(item) else None
 
 
-def read_item(raw: bytes) -> Interaction:
-    """Read one item whole. Raises ValueError."""
+def read_item_response(raw: bytes) -> Response:
+    """Read the response of one item. Raises ValueError."""
     found = layout.match(_one_line_end(raw))
     if found is not None:
         try:
-            return dialect.read_interaction({"request": found.request(), "response": found.response()})
+            return _response(found)
         except UnreadableError:
             pass
-    return dialect.read_interaction(_parsed(raw, 0))
+    return dialect.read_interaction(_parsed(raw, 0)).response
+
+
+def _request(found: layout.Layout, *, headers: bool) -> Request:
+    pairs = found.headers("sent") if headers else []
+    return dialect.request_of(found.value("method"), found.value("uri"), pairs, found.value("body"))
+
+
+def _response(found: layout.Layout) -> Response:
+    return dialect.response_of(found.value("code"), found.value("message"), found.headers("got"), found.value("string"))
 
 
 def _one_line_end(raw: bytes) -> bytes:

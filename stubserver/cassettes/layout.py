@@ -53,62 +53,57 @@ _ITEM: Final = re.compile(
     rb" {6}code: (?P<code>[1-9][0-9]{2})\n"
     rb" {6}message: " + _value(b"message", 6)
 )
+_NEXT: Final = re.compile(r"\n {6}(?! )")
 # Characters that YAML takes for line breaks or refuses: such text goes to the full parser.
 _ODD: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _ODD_ASCII: Final = bytes([*range(9), *range(11, 32), 127])
 
 
 class Layout:
-    """An item found to be in the layout; its parts are decoded when they are asked for."""
+    """An item found to be in the layout; its parts are decoded when they are asked for.
+
+    The values are what PyYAML would give. Every method raises UnreadableError when only the full parser can tell.
+    """
 
     __slots__ = ("_found",)
 
     def __init__(self, found: re.Match[bytes]) -> None:
         self._found = found
 
-    def request(self, *, headers: bool = True) -> dict[str, Any]:
-        """Return the item's request as YAML would give it. Raises UnreadableError when only the full parser can."""
-        return {
-            "body": self._value("body"),
-            "headers": self._headers("sent") if headers else {},
-            "method": typed(self._found["method"].decode("ascii")),
-            "uri": self._value("uri"),
-        }
+    def value(self, name: str) -> Any:  # noqa: ANN401  # any YAML scalar
+        """Return the request's ``body``, ``method`` or ``uri``, the response's ``string``, ``code`` or ``message``."""
+        raw = self._found[name]
+        if raw is None:
+            return binary(self._found[f"{name}_block"].partition(b"\n")[2])
+        return _scalar(_text(raw))
 
-    def response(self) -> dict[str, Any]:
-        """Return the item's response as YAML would give it. Raises UnreadableError when only the full parser can."""
-        return {
-            "body": {"string": self._value("string")},
-            "headers": self._headers("got"),
-            "status": {"code": int(self._found["code"]), "message": self._value("message")},
-        }
-
-    def _value(self, name: str) -> Any:  # noqa: ANN401  # any YAML scalar
-        block = self._found[f"{name}_block"]
-        if block is not None:
-            return binary(block.partition(b"\n")[2])
-        return _scalar(_text(self._found[name]))
-
-    def _headers(self, name: str) -> dict[str, list[Any]]:
+    def headers(self, name: str) -> list[tuple[str, Any]]:
+        """Return the headers ``sent`` or ``got``: a pair for every value."""
         block = self._found[name]
         if block is None:
-            return {}
-        raw: dict[str, list[str]] = {}
-        values: list[str] = []
-        for line in _text(block)[6:-1].split("\n      "):
-            if line.startswith("- "):
-                values.append(line[2:])
-            elif line.startswith(" "):
-                values[-1] += "\n" + line
+            return []
+        pairs: list[tuple[str, Any]] = []
+        names = []
+        for line in _whole_lines(_text(block)):
+            if line[0] == "-":
+                pairs.append((names[-1], _scalar(line[2:])))
             else:
-                values = raw[_name(line[:-1])] = []
-        return {name: [_scalar(value) for value in of_name] for name, of_name in raw.items()}
+                names.append(_name(line[:-1]))
+        if len(set(names)) < len(names):
+            raise UnreadableError("a header is there twice")
+        return pairs
 
 
 def match(item: bytes) -> Layout | None:
     """Return *item* (from its ``- `` to its last line end) if it is exactly in vcrpy's layout."""
     found = _ITEM.fullmatch(item)
     return None if found is None else Layout(found)
+
+
+def _whole_lines(block: str) -> list[str]:
+    """Cut a block of headers at its names and values, which begin in column 6; some go on in further lines."""
+    lines = block[6:-1]
+    return _NEXT.split(lines) if "\n       " in lines else lines.split("\n      ")
 
 
 def _text(raw: bytes) -> str:
@@ -130,8 +125,9 @@ def _name(name: str) -> str:
 
 
 def _scalar(text: str) -> Any:  # noqa: ANN401  # any YAML scalar
-    if text[0] == "'":
+    first = text[0]
+    if first == "'":
         return single_quoted(text[1:-1])
-    if text[0] == '"':
+    if first == '"':
         return double_quoted(text[1:-1])
     return typed(" ".join(line.strip() for line in text.split("\n")) if "\n" in text else text)

@@ -43,10 +43,10 @@ class Exhausted(NamedTuple):
 
 
 def clean_secrets(request: Request) -> Request:
-    """Return *request* without what the registry takes for a secret."""
-    from stubserver.redaction import clean_body, clean_text  # noqa: PLC0415  # start-up: only a miss needs it
+    """Return *request* without what the registry takes for a secret, and without its own credential."""
+    from stubserver.scrubbing import Scrubber  # noqa: PLC0415  # start-up: only a miss needs it
 
-    return request._replace(target=clean_text(request.target), body=clean_body(request.body))
+    return Scrubber().request(request)
 
 
 class _Queue:

@@ -49,6 +49,10 @@ _PROPERTIES: Final = {
 }
 
 
+class _UnwritableError(PatternError):
+    """A string that cannot be written."""
+
+
 @lru_cache(maxsize=256)
 def read(pattern: str) -> Pattern:
     """Parse *pattern*, as JavaScript or Python write it."""
@@ -106,9 +110,9 @@ class Pattern:
     def strings(self, least: int, spend: Spend) -> Iterator[str]:
         """Write strings for it, the plainest first and of *least* characters where that can be; look-arounds apart.
 
-        Few are written, or none, when the pattern asks for more characters than a string may have.
+        None are written when the pattern asks for very many characters, or for one of a class that has no members.
         """
-        with suppress(PatternError):
+        with suppress(_UnwritableError):
             yield from self._strings(least, spend)
 
     def _strings(self, least: int, spend: Spend) -> Iterator[str]:
@@ -117,13 +121,13 @@ class Pattern:
         yield text
         yield text + "a" * (least - len(text))
         yield "a" * (least - len(text)) + text
+        for size in (max(least, 4), 8, 12, 16, 32):
+            yield (_SAMPLE * (size // 4 + 1))[:size]
         points = [index for index, options in enumerate(picks) if options > 1][:_LONGEST]
         for option in range(1, max(picks, default=0)):
             for index in points:
                 if option < picks[index]:
                     yield self._write({index: option}, stretch, spend)[0]
-        for size in (max(least, 4), 8, 12, 16, 32):
-            yield (_SAMPLE * (size // 4 + 1))[:size]
         for pair in combinations(points[:16], 2):
             yield self._write(dict.fromkeys(pair, 1), stretch, spend)[0]
 
@@ -217,13 +221,13 @@ class _Writer:
     def _written(self, char: str) -> str:
         self._length += 1
         if self._length > _LONGEST:
-            raise PatternError(f"the pattern asks for more than {_LONGEST} characters")
+            raise _UnwritableError
         return char
 
     def _letter(self, op: Any, arg: Any, flags: int) -> str:
         letters = self._pattern.letters(op, arg, flags)
         if not letters:
-            raise PatternError("the pattern has a class without members")
+            raise _UnwritableError
         return letters[self._pick(len(letters))]
 
     def _repeated(self, arg: Any, flags: int) -> str:

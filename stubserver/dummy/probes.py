@@ -1,13 +1,7 @@
-"""What clients of other servers (vLLM, SGLang, llama.cpp) ask beside the API: liveness, version, metrics, tokens.
-
-A token id here is made of the text it stands for, so that ``/detokenize`` needs no table and no memory: at most six
-bytes of UTF-8 as a number, with one bit set above them (``"Hi"`` is ``0x1_48_69``). So ids stay below 2**49, which
-every JSON reader holds exactly. A piece of the one splitter that is longer is several ids, cut between characters.
-"""
+"""What clients of other servers (vLLM, SGLang, llama.cpp) ask beside the API: liveness, version, metrics, tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from stubserver import __version__
@@ -20,9 +14,7 @@ from stubserver.messages import Request, Response
 __all__ = ["detokenize", "metrics", "ping", "props", "server_info", "tokenize", "version"]
 
 _MODEL_LENGTH: Final = 131_072
-_ID_BYTES: Final = 6
 _PROMETHEUS: Final = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
-_UNKNOWN: Final = "\N{REPLACEMENT CHARACTER}"
 
 # vLLM's names; a dummy is never busy, and what it did is in the journal.
 _METRICS: Final = (
@@ -84,11 +76,11 @@ def _first_model(settings: DummySettings) -> str:
 def tokenize(request: Request, _settings: DummySettings) -> Response:
     """Answer vLLM's ``POST /tokenize`` for a ``prompt`` or for ``messages`` (their texts, joined by line ends)."""
     body = read.parse(request)
-    pieces = [part for piece in tokens.split(_prompt(body)) for part in _parts(piece)]
+    pieces = [part for piece in tokens.split(_prompt(body)) for part in tokens.parts(piece)]
     answer = {
         "count": len(pieces),
         "max_model_len": _MODEL_LENGTH,
-        "tokens": [_number(piece) for piece in pieces],
+        "tokens": [tokens.number_of(piece) for piece in pieces],
         "token_strs": pieces if read.flag(body, "return_token_strs") else None,
     }
     return json_response(answer)
@@ -104,33 +96,7 @@ def detokenize(request: Request, _settings: DummySettings) -> Response:
     for index, number in enumerate(ids):
         if type(number) is not int:
             raise read.invalid_type(f"tokens[{index}]", "an integer", number)
-    return json_response({"prompt": "".join(map(_text, ids))})
-
-
-def _parts(piece: str) -> Iterator[str]:
-    """Cut *piece* between characters into parts of at most six bytes."""
-    start = size = 0
-    for index, character in enumerate(piece):
-        length = len(character.encode("utf-8", "surrogatepass"))
-        if size + length > _ID_BYTES:
-            yield piece[start:index]
-            start, size = index, 0
-        size += length
-    yield piece[start:]
-
-
-def _number(part: str) -> int:
-    return int.from_bytes(b"\x01" + part.encode("utf-8", "surrogatepass"), "big")
-
-
-def _text(number: int) -> str:
-    length = (number.bit_length() - 1) // 8
-    if not 0 < length <= _ID_BYTES or number >> (8 * length) != 1:
-        return _UNKNOWN
-    try:
-        return number.to_bytes(length + 1, "big")[1:].decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return _UNKNOWN
+    return json_response({"prompt": "".join(map(tokens.text_of, ids))})
 
 
 def _prompt(body: dict[str, Any]) -> str:

@@ -6,17 +6,15 @@ Order and texts are those that api.openai.com was seen to give in August 2026. W
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from stubserver.dummy import body as read
+from stubserver.dummy.body import Check
 from stubserver.dummy.errors import APIError
 from stubserver.messages import Request
 
 __all__ = ["checked", "function_tools"]
-
-_Check = Callable[[dict[str, Any], str], object]
 
 _ROLES: Final = ("assistant", "system", "developer", "user")
 _PARTS: Final = (
@@ -58,65 +56,18 @@ def function_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [tool for tool in body.get("tools") or () if tool["type"] == "function"]
 
 
-def _missing(name: str) -> APIError:
-    return APIError(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
-
-
-def _listed(names: tuple[str, ...], word: str) -> str:
-    """Write names as the API does: 'a' and 'b'; 'a', 'b', and 'c'."""
-    quoted = [f"'{name}'" for name in names]
-    return f"{', '.join(quoted[:-1])}{',' if len(names) > 2 else ''} {word} {quoted[-1]}"  # noqa: PLR2004  # a pair
-
-
-def _invalid_value(name: str, value: object, names: tuple[str, ...]) -> APIError:
-    text = f"Invalid value: '{str(value)[:100]}'. Supported values are: {_listed(names, 'and')}."
-    return APIError(text, name, "invalid_value")
-
-
-def _is(body: dict[str, Any], name: str, kind: type, words: str) -> None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, kind):
-        raise read.invalid_type(name, words, value)
-
-
-def _one_of(body: dict[str, Any], name: str, names: tuple[str, ...], more: tuple[str, ...] = ()) -> None:
-    """Check a word; *more* are accepted though the API's message does not list them."""
-    value = body.get(name)
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise read.invalid_type(name, f"one of {_listed(names, 'or')}", value)
-    if value not in names and value not in more:
-        raise _invalid_value(name, value, names)
-
-
-def _within(where: str, value: object, check: _Check) -> None:
-    """Check a value that is not at the top of the body but *where*."""
-    check({where: value}, where)
-
-
-def _needs(where: str, owner: dict[str, Any], name: str, check: _Check) -> None:
-    """Check the member *name* of *owner*, which must be there."""
-    if owner.get(name) is None:
-        raise _missing(f"{where}.{name}")
-    _within(f"{where}.{name}", owner[name], check)
-
-
 def _string_or_list(body: dict[str, Any], name: str) -> None:
     if not isinstance(body[name], (str, list)):
         raise read.invalid_type(name, "one of a string or array of objects", body[name])
 
 
-_string: Final[_Check] = partial(_is, kind=str, words="a string")
-_object: Final[_Check] = partial(_is, kind=dict, words="an object")
-
 _NAMED: Final = ("function", "custom")
 """The kinds of tools that are told apart by their names; of the others there is one of a kind."""
 
 _NEEDED: Final = {
-    "function_call": (("call_id", _string), ("name", _string), ("arguments", _string)),
-    "function_call_output": (("call_id", _string), ("output", _string_or_list)),
-    "item_reference": (("id", _string),),
+    "function_call": (("call_id", read.string), ("name", read.string), ("arguments", read.string)),
+    "function_call_output": (("call_id", read.string), ("output", _string_or_list)),
+    "item_reference": (("id", read.string),),
 }
 
 
@@ -125,7 +76,7 @@ def _model(body: dict[str, Any], name: str) -> None:
     if name not in body:
         if body.get("prompt") is not None:
             return  # the prompt template names its own
-        raise _missing(name)
+        raise read.missing(name)
     if not isinstance(model, str):
         raise read.invalid_type(name, "a string", {} if model is None else model)  # null is called an object here
     if not model:
@@ -155,15 +106,15 @@ def _check_item(where: str, item: object) -> None:
         _check_message(where, item)
         return
     for needed, check in _NEEDED.get(kind, ()):
-        _needs(where, item, needed, check)
+        read.needs(where, item, needed, check)
 
 
 def _check_message(where: str, item: dict[str, Any]) -> None:
     role = item.get("role")
     if role not in _ROLES:
-        raise _invalid_value(where, "" if role is None else role, _ROLES)
+        raise read.invalid_value(where, "" if role is None else role, _ROLES)
     if "content" not in item:
-        raise _missing(f"{where}.content")
+        raise read.missing(f"{where}.content")
     content = item["content"]
     if not isinstance(content, (str, list)):
         raise read.invalid_type(f"{where}.content", "one of an array of objects or string", content)
@@ -175,21 +126,21 @@ def _check_part(where: str, part: object) -> None:
     if not isinstance(part, dict):
         raise read.invalid_type(where, "an object", part)
     if part.get("type") is None:
-        raise _missing(f"{where}.type")
+        raise read.missing(f"{where}.type")
     if part["type"] not in _PARTS and part["type"] not in _LATER_PARTS:
-        raise _invalid_value(where, part["type"], _PARTS)
+        raise read.invalid_value(where, part["type"], _PARTS)
 
 
 def _tools(body: dict[str, Any], name: str) -> None:
-    _is(body, name, list, "an array of tools")
+    read.of_kind(body, name, list, "an array of tools")
     for index, tool in enumerate(body.get(name) or ()):
         where = f"{name}[{index}]"
         if not isinstance(tool, dict):
             raise read.invalid_type(where, "an object", tool)
-        _needs(where, tool, "type", _string)
+        read.needs(where, tool, "type", read.string)
         if tool["type"] in _NAMED:
-            _needs(where, tool, "name", _string)
-        _within(f"{where}.parameters", tool.get("parameters"), _object)
+            read.needs(where, tool, "name", read.string)
+        read.within(f"{where}.parameters", tool.get("parameters"), read.an_object)
 
 
 def _tool_choice(body: dict[str, Any], name: str) -> None:
@@ -197,7 +148,7 @@ def _tool_choice(body: dict[str, Any], name: str) -> None:
     if choice is not None and not isinstance(choice, (str, dict)):
         raise read.invalid_type(name, "one of an object or 'none', 'auto', or 'required'", choice)
     if isinstance(choice, str):
-        _one_of(body, name, ("none", "auto", "required"))
+        read.one_of(body, name, ("none", "auto", "required"))
         if choice == "required" and not body.get("tools"):
             raise APIError("Tool choice 'required' must be specified with 'tools' parameter.", name)
     elif choice is not None:
@@ -208,20 +159,20 @@ def _check_choice(tools: list[dict[str, Any]], choice: dict[str, Any]) -> None:
     """Check a choice that is an object: a tool, or some that are allowed; each must be among the tools."""
     where, wanted = "tool_choice", [choice]
     if choice.get("type") == "allowed_tools":
-        _needs(where, choice, "mode", partial(_one_of, names=("auto", "required")))
+        read.needs(where, choice, "mode", partial(read.one_of, names=("auto", "required")))
         wanted, where = choice.get("tools") or [], f"{where}.tools"
     if not isinstance(wanted, list) or not all(isinstance(tool, dict) for tool in wanted):
         raise read.invalid_type(where, "an array of objects", wanted)
     for tool in wanted:
-        _needs(where, tool, "type", _string)
+        read.needs(where, tool, "type", read.string)
         key = "name" if tool["type"] in _NAMED else "type"
-        _needs(where, tool, key, _string)
+        read.needs(where, tool, key, read.string)
         if not any(known["type"] == tool["type"] and known.get(key) == tool[key] for known in tools):
             raise APIError(f"Tool choice '{tool[key][:100]}' not found in 'tools' parameter.", "tool_choice")
 
 
 def _metadata(body: dict[str, Any], name: str) -> None:
-    _is(body, name, dict, "a metadata object")
+    read.of_kind(body, name, dict, "a metadata object")
     data = body.get(name) or {}
     if len(data) > _MOST_METADATA:
         text = (
@@ -235,30 +186,30 @@ def _metadata(body: dict[str, Any], name: str) -> None:
 
 
 def _text(body: dict[str, Any], name: str) -> None:
-    _is(body, name, dict, "an object")
+    read.of_kind(body, name, dict, "an object")
     text = body.get(name) or {}
     where, form = f"{name}.format", text.get("format")
-    _within(where, form, _object)
+    read.within(where, form, read.an_object)
     if form is not None:
-        _needs(where, form, "type", partial(_one_of, names=("json_object", "json_schema", "text")))
+        read.needs(where, form, "type", partial(read.one_of, names=("json_object", "json_schema", "text")))
         if form["type"] == "json_schema":
-            _needs(where, form, "name", _string)
-            _needs(where, form, "schema", _object)
-    _within(f"{name}.verbosity", text.get("verbosity"), partial(_one_of, names=("low", "medium", "high")))
+            read.needs(where, form, "name", read.string)
+            read.needs(where, form, "schema", read.an_object)
+    read.within(f"{name}.verbosity", text.get("verbosity"), partial(read.one_of, names=("low", "medium", "high")))
 
 
 def _reasoning(body: dict[str, Any], name: str) -> None:
-    _is(body, name, dict, "an object")
+    read.of_kind(body, name, dict, "an object")
     given = body.get(name) or {}
     efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-    _within(f"{name}.effort", given.get("effort"), partial(_one_of, names=efforts))
-    _within(f"{name}.summary", given.get("summary"), partial(_one_of, names=("concise", "detailed", "auto")))
+    read.within(f"{name}.effort", given.get("effort"), partial(read.one_of, names=efforts))
+    read.within(f"{name}.summary", given.get("summary"), partial(read.one_of, names=("concise", "detailed", "auto")))
 
 
 def _prompt(body: dict[str, Any], name: str) -> None:
-    _is(body, name, dict, "an object")
+    read.of_kind(body, name, dict, "an object")
     if body.get(name) is not None:
-        _needs(name, body[name], "id", _string)
+        read.needs(name, body[name], "id", read.string)
 
 
 def _conversation(body: dict[str, Any], name: str) -> None:
@@ -266,7 +217,7 @@ def _conversation(body: dict[str, Any], name: str) -> None:
     if value is not None and not isinstance(value, (str, dict)):
         raise read.invalid_type(name, "one of a string or object", value)
     if isinstance(value, dict):
-        _needs(name, value, "id", _string)
+        read.needs(name, value, "id", read.string)
 
 
 def _check_word_json(body: dict[str, Any]) -> None:
@@ -282,14 +233,14 @@ def _check_word_json(body: dict[str, Any]) -> None:
         raise APIError(text, "input")
 
 
-_CHECKS: Final[tuple[tuple[str, _Check], ...]] = (
+_CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("model", _model),
     ("input", _input),
-    ("previous_response_id", _string),
+    ("previous_response_id", read.string),
     ("prompt", _prompt),
     ("conversation", _conversation),
-    ("moderation", _object),
-    ("include", partial(_is, kind=list, words="an array of strings")),
+    ("moderation", read.an_object),
+    ("include", partial(read.of_kind, kind=list, words="an array of strings")),
     ("tools", _tools),
     ("tool_choice", _tool_choice),
     ("metadata", _metadata),
@@ -300,23 +251,23 @@ _CHECKS: Final[tuple[tuple[str, _Check], ...]] = (
     ("frequency_penalty", partial(read.number, least=-2, most=2)),
     ("parallel_tool_calls", read.flag),
     ("stream", read.flag),
-    ("stream_options", _object),
+    ("stream_options", read.an_object),
     ("background", read.flag),
     ("max_output_tokens", partial(read.integer, least=_LEAST_OUTPUT)),
     ("max_tool_calls", partial(read.integer, least=1)),
     ("reasoning", _reasoning),
-    ("user", _string),
-    ("safety_identifier", _string),
-    ("prompt_cache_options", _object),
-    ("prompt_cache_key", _string),
-    ("prompt_cache_retention", partial(_one_of, names=("in_memory", "24h"))),
-    ("truncation", partial(_one_of, names=("auto", "disabled"))),
-    ("instructions", _string),
+    ("user", read.string),
+    ("safety_identifier", read.string),
+    ("prompt_cache_options", read.an_object),
+    ("prompt_cache_key", read.string),
+    ("prompt_cache_retention", partial(read.one_of, names=("in_memory", "24h"))),
+    ("truncation", partial(read.one_of, names=("auto", "disabled"))),
+    ("instructions", read.string),
     ("store", read.flag),
     (
         "service_tier",
-        partial(_one_of, names=("auto", "default", "fast", "flex", "priority"), more=("scale", "ultrafast")),
+        partial(read.one_of, names=("auto", "default", "fast", "flex", "priority"), more=("scale", "ultrafast")),
     ),
     ("top_logprobs", partial(read.integer, least=0, most=20)),
-    ("context_management", partial(_is, kind=list, words="an array of objects")),
+    ("context_management", partial(read.of_kind, kind=list, words="an array of objects")),
 )

@@ -9,9 +9,11 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from stubserver.dummy import response_events, tokens
-from stubserver.dummy.errors import APIError, json_bytes, json_response
+from stubserver.dummy.errors import json_response
 from stubserver.dummy.response_request import checked, function_tools
 from stubserver.dummy.settings import CREATED, DummySettings
+from stubserver.dummy.structured import instance
+from stubserver.dummy.tools import Choice, arguments, picked
 from stubserver.dummy.usage import made_id, prompt_tokens
 from stubserver.messages import Request, Response
 
@@ -157,10 +159,10 @@ def _shown_tool(tool: dict[str, Any]) -> dict[str, Any]:
 def _output(body: dict[str, Any], raw: bytes, settings: DummySettings) -> _Output:
     """Choose what the answer is. JSON and calls are never cut: half of them would be of no use to anybody."""
     limit = body.get("max_output_tokens")
-    tool = _called_tool(body)
+    tool = _called_tool(body, settings)
     if tool is not None:
-        arguments = _arguments(body, tool)
-        return _Output(_call(raw, tool["name"], arguments), _counted(arguments, limit))
+        given = _arguments(body, tool)
+        return _Output(_call(raw, tool["name"], given), _counted(given, limit))
     structured = _structured(body)
     if structured is not None:
         return _Output(_message(raw, structured, "completed"), _counted(structured, limit))
@@ -201,24 +203,22 @@ def _tag(name: str) -> str:
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_TAG_SIZE // 2).hexdigest()
 
 
-def _called_tool(body: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the function to call, or None for an answer in text.
+def _called_tool(body: dict[str, Any], settings: DummySettings) -> dict[str, Any] | None:
+    """Return the function to call, or None for an answer in text."""
+    choice = _choice(body)
+    return picked(choice, _called(body, [tool["name"] for tool in choice.functions]), settings)
 
-    ``required`` calls the first one that was not called yet, then the last: agents that ask for a call in every turn
-    have their output tool last, and so come to an end.
-    """
-    choice, tools = body.get("tool_choice"), function_tools(body)
-    if isinstance(choice, dict):
-        if choice["type"] == "function":
-            return next(tool for tool in tools if tool["name"] == choice["name"])
-        if choice["type"] != "allowed_tools" or choice.get("mode") != "required":
-            return None
-        allowed = [tool["name"] for tool in choice.get("tools") or () if tool["type"] == "function"]
-        tools = [tool for tool in tools if tool["name"] in allowed]
-    elif choice != "required":
-        return None
-    called = _called(body, [tool["name"] for tool in tools])
-    return next((tool for tool in tools if tool["name"] not in called), tools[-1] if tools else None)
+
+def _choice(body: dict[str, Any]) -> Choice:
+    choice, tools = body.get("tool_choice") or "auto", function_tools(body)
+    if isinstance(choice, str):
+        return Choice(choice, tools)
+    if choice["type"] == "function":
+        return Choice("required", [tool for tool in tools if tool["name"] == choice["name"]])
+    if choice["type"] != "allowed_tools":
+        return Choice("none", tools)
+    allowed = [tool["name"] for tool in choice.get("tools") or () if tool["type"] == "function"]
+    return Choice(choice["mode"], [tool for tool in tools if tool["name"] in allowed])
 
 
 def _called(body: dict[str, Any], names: list[str]) -> set[str]:
@@ -239,8 +239,7 @@ def _called(body: dict[str, Any], names: list[str]) -> set[str]:
 
 def _arguments(body: dict[str, Any], tool: dict[str, Any]) -> str:
     index = next(i for i, known in enumerate(body["tools"]) if known is tool)
-    where = (f"function '{tool['name'][:100]}'", f"tools[{index}].parameters", "invalid_function_parameters")
-    return _instance({"type": "object"} | (tool.get("parameters") or {}), *where)
+    return arguments(tool, f"tools[{index}].parameters")
 
 
 def _structured(body: dict[str, Any]) -> str | None:
@@ -250,15 +249,4 @@ def _structured(body: dict[str, Any]) -> str | None:
         return "{}"
     if form.get("type") != "json_schema":
         return None
-    where = (f"response_format '{form['name'][:100]}'", "text.format.schema", "invalid_json_schema")
-    return _instance(form["schema"], *where)
-
-
-def _instance(schema: dict[str, Any], what: str, param: str, code: str) -> str:
-    """Write the smallest JSON that is valid for *schema*; where there is none, that is the API's 400."""
-    from stubserver.dummy.schema import UnsatisfiableError, smallest  # noqa: PLC0415  # only schemas need it
-
-    try:
-        return json_bytes(smallest(schema)).decode("utf-8")
-    except UnsatisfiableError as error:
-        raise APIError(f"Invalid schema for {what}: {error}", param, code) from error
+    return instance(form["schema"], f"response_format '{form['name'][:100]}'", "text.format.schema")

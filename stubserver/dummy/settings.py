@@ -15,8 +15,13 @@ CREATED: Final = 1_700_000_000
 
 
 class DummySettings(NamedTuple):
-    """``text`` is the answer, ``tokens`` the completion tokens reported for it, ``models`` the ids that are listed."""
+    """What can be chosen.
+
+    ``text`` is the answer, ``tokens`` the completion tokens reported for it, ``models`` the ids that are listed.
+    ``tools`` is ``auto`` for a function call also where the choice is left to the model, else ``none``.
+    """
 
     text: str = DEFAULT_TEXT
     tokens: int = 100
     models: tuple[str, ...] = ("dummy-model",)
+    tools: str = "none"

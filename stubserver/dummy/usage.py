@@ -5,8 +5,6 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-from stubserver.dummy.settings import DummySettings
-
 __all__ = ["made_id", "prompt_tokens", "usage"]
 
 
@@ -15,10 +13,8 @@ def prompt_tokens(body: dict[str, Any]) -> int:
     return len(str(body)) // 4
 
 
-def usage(body: dict[str, Any], limit: int | None, settings: DummySettings, choices: int = 1) -> dict[str, Any]:
-    """Return the usage object; *limit* caps the completion tokens of each of the *choices*."""
-    completion = choices * (settings.tokens if limit is None else min(settings.tokens, limit))
-    prompt = prompt_tokens(body)
+def usage(prompt: int, completion: int) -> dict[str, Any]:
+    """Return the usage object for so many tokens of the request, and of all choices together."""
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -31,11 +27,6 @@ def usage(body: dict[str, Any], limit: int | None, settings: DummySettings, choi
             "rejected_prediction_tokens": 0,
         },
     }
-
-
-def finish_reason(limit: int | None, settings: DummySettings) -> str:
-    """Return ``length`` when *limit* cuts the completion tokens, else ``stop``."""
-    return "length" if limit is not None and limit < settings.tokens else "stop"
 
 
 def made_id(prefix: str, raw: bytes) -> str:

@@ -1,0 +1,243 @@
+"""Secrets: however they come in, none is in the cassette, the journal or on stderr, and the replay still matches."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from faulty_upstream import JSON, SSE, Upstream, answer, upstream
+from raw import Raw, post
+
+from stubserver.errors import UsageError
+from stubserver.messages import Interaction, Request, Response
+from stubserver.scrubbing import Scrubber
+from stubserver.stub import StubServer
+
+OURS = "our-upstream-key/+0123456789"
+OPAQUE = "3f9a0c77d1b24e6f8a55c0de11223344"
+
+KEYS = {
+    "openai": "sk-proj-" + "Ab1" * 30,
+    "anthropic": "sk-ant-api03-" + "x9" * 46 + "AA",
+    "google": "AIza" + "Sy4" * 11 + "ab",
+    "xai": "xai-" + "Q7" * 40,
+    "groq": "gsk_" + "Zz1" * 18,
+    "perplexity": "pplx-" + "k3" * 24,
+    "nvidia": "nvapi-" + "n5" * 32,
+    "replicate": "r8_" + "a1B" * 12 + "c",
+    "huggingface": "hf_" + "Qw3" * 11 + "e",
+    "aws": "AKIA" + "ABCD2345" * 2,
+    "github": "ghp_" + "aB3" * 12,
+    "langsmith": "lsv2_pt_" + "0a" * 16 + "_0123456789",
+    "jwt": "eyJhbGciOiJIUzI1NiJ9abc.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4",
+}
+CREDENTIALS = {**KEYS, "azure": OPAQUE}
+
+
+@pytest.fixture
+def up() -> Iterator[Upstream]:
+    with upstream() as found:
+        yield found
+
+
+def places(key: str) -> dict[str, bytes]:
+    """Put *key* into each place where a client may put its credential."""
+    basic = base64.b64encode(f"me:{key}".encode()).decode()
+    plain = b'{"model": "m"}'
+    headers = {
+        name: post(plain, f"{name}: {key}", target=f"/v1/{name}")
+        for name in ("api-key", "x-api-key", "x-goog-api-key", "xi-api-key", "X-Auth-Token", "x-voyage-api-key")
+    }
+    return {
+        **headers,
+        "bearer": post(plain, f"Authorization: Bearer {key}", target="/v1/bearer"),
+        "basic": post(plain, f"Authorization: Basic {basic}", target="/v1/basic"),
+        "cookie": post(plain, f"Cookie: a=b; session={key}; c=d", target="/v1/cookie"),
+        "query": post(plain, target=f"/v1/query?key={quote(key)}&x=1"),
+        "query 2": post(plain, target=f"/v1/query2?x=1&api-key={quote(key)}"),
+        "member": post(json.dumps({"model": "m", "api_key": key}).encode(), target="/v1/member"),
+        "member 2": post(json.dumps({"a": {"client_secret": key}}).encode(), target="/v1/member2"),
+        "form": post(f"a=b&client_secret={quote(key)}".encode(), target="/v1/form"),
+        "echoed in its body": post(
+            json.dumps({"prompt": f"my key is {key}."}).encode(), f"Authorization: Bearer {key}", target="/v1/echo"
+        ),
+    }
+
+
+def forms(key: str) -> list[bytes]:
+    raw = key.encode()
+    shifted = [base64.b64encode(b"x" * n + raw)[4:-4] for n in range(3)]
+    return [raw, quote(key, safe="").encode(), *shifted]
+
+
+def talk(stub: StubServer, requests: dict[str, bytes]) -> dict[str, tuple[int, bytes]]:
+    with Raw(("127.0.0.1", stub.port)) as client:
+        return {name: client.ask(request) for name, request in requests.items()}
+
+
+def everything_seen(stub: StubServer, folder: Path) -> bytes:
+    """Gather what is left of the requests and answers wherever it may be shown."""
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return b"\n".join([*files, *(repr((e.request, e.response, e.note, e)).encode() for e in stub.journal)])
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+def test_a_credential_of_the_client_is_kept_nowhere(
+    kind: str, up: Upstream, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = CREDENTIALS[kind]
+    echo = json.dumps({"error": {"message": f"Incorrect API key provided: {key}."}}).encode()
+    up.otherwise = answer(echo, JSON, f"Set-Cookie: s={key}", f"X-Echo: {key}", status="400 Bad")
+    requests = places(key)
+    for name in ("query", "query 2", "member", "member 2", "form", "basic"):
+        if kind == "azure" and name != "basic":  # without a form of its own, it is known by its place alone
+            up.says[requests[name].split(b" ")[1].decode()] = answer(b"{}")
+    with StubServer(tmp_path / "t.yaml", record_mode="new_episodes", upstream=up.url) as stub:
+        got = talk(stub, requests)
+        seen = everything_seen(stub, tmp_path)
+        assert {entry.note for entry in stub.journal} == {""}
+    said = "".join(capfd.readouterr())
+
+    assert [form for form in forms(key) if form in seen or form.decode() in said] == []
+    assert key.encode() in got["bearer"][1]  # the client itself has the whole answer
+
+
+@pytest.mark.parametrize("other", [*KEYS.values(), "EMPTY"], ids=[*KEYS, "none"])
+def test_a_recording_plays_with_another_key(other: str, up: Upstream, tmp_path: Path) -> None:
+    tape = tmp_path / "t.yaml"
+    with StubServer(tape, record_mode="new_episodes", upstream=up.url) as stub:
+        talk(stub, places(KEYS["openai"]))
+    requests = places(other)
+    if other == "EMPTY":
+        del requests["echoed in its body"]  # a word of the text, which no one may touch
+    with StubServer(tape, fallback="error") as stub:
+        assert {name: status for name, (status, _) in talk(stub, requests).items() if status != 200} == {}
+
+
+def test_a_recording_plays_without_any_key(up: Upstream, tmp_path: Path) -> None:
+    tape, plain = tmp_path / "t.yaml", b'{"model": "m"}'
+    with StubServer(tape, record_mode="new_episodes", upstream=up.url) as stub:
+        talk(stub, {"a": post(plain, f"Authorization: Bearer {KEYS['openai']}")})
+    with StubServer(tape, fallback="error") as stub:
+        assert talk(stub, {"a": post(plain)})["a"][0] == 200
+
+
+@pytest.mark.parametrize("encode", [*range(3), "url", "json", "raw", "urlsafe"])
+def test_our_own_key_is_never_written_in_any_encoding(
+    encode: Any, up: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REAL_KEY", OURS)
+    raw = OURS.encode()
+    form = {
+        "url": quote(OURS, safe="").encode(),
+        "json": json.dumps(OURS)[1:-1].encode(),
+        "raw": raw,
+        "urlsafe": base64.urlsafe_b64encode(raw),
+    }.get(encode, base64.b64encode(b"abc"[: encode if isinstance(encode, int) else 0] + raw))
+    up.otherwise = answer(b"event: " + form + b"\n\n", SSE, f"X-Echo: {form.decode()}")
+    with StubServer(tmp_path / "t.yaml", record_mode="new_episodes", upstream=up.url, upstream_key_env="REAL_KEY") as s:
+        talk(s, {"a": post(b'{"text": "' + form + b'"}', target=f"/v1/x?a={quote(form)}")})
+        seen = everything_seen(s, tmp_path)
+
+    assert form not in seen
+    assert form[4:-4] not in seen
+
+
+# The scrubber by itself
+
+
+def interaction(text: str = "x", *headers: tuple[str, str], target: str = "/v1/x") -> Interaction:
+    fields = (("Content-Type", JSON), *headers)
+    return Interaction(Request("POST", target, fields, text.encode()), Response(200, fields, text.encode()))
+
+
+def scrubbed(scrubber: Scrubber, found: Interaction) -> Interaction:
+    kept = scrubber.interaction(found)
+    assert kept is not None
+    return kept
+
+
+@pytest.mark.parametrize("word", ["anything", "not-needed", "sk-no-key-required", "EMPTY", "lm-studio", "password"])
+def test_the_words_that_stand_for_no_key_stay_text(word: str) -> None:
+    found = interaction(f"say {word} now", ("Authorization", f"Bearer {word}"))
+
+    request, response = scrubbed(Scrubber(), found)
+
+    assert request.body == response.body == found.request.body
+    assert "authorization" not in {name.lower() for name, _ in request.headers}
+
+
+def test_a_credential_is_removed_from_the_answer_however_it_comes_up() -> None:
+    encoded = base64.b64encode(OPAQUE.encode()).decode()
+    found = interaction(f"{OPAQUE} {encoded} [{OPAQUE}]", ("api-key", OPAQUE))
+
+    plain, packed, bracketed = scrubbed(Scrubber(), found).response.body.split(b" ")
+
+    assert (plain, bracketed) == (b"REDACTED", b"[REDACTED]")
+    assert encoded[:-4].encode() not in packed
+    assert b"REDACTED" in packed
+
+
+def test_patterns_of_the_user_are_taken_out_everywhere() -> None:
+    found = interaction("code ACME-1234 here", ("X-A", "ACME-99"), target="/v1/ACME-7?q=ACME-8")
+
+    request, response = scrubbed(Scrubber(patterns=[r"ACME-\d+"]), found)
+
+    assert request.target == "/v1/REDACTED?q=REDACTED"
+    assert request.body == response.body == b"code REDACTED here"
+    assert ("X-A", "REDACTED") in request.headers
+
+
+def test_a_field_may_be_kept() -> None:
+    found = interaction("x", ("openai-organization", "org-1234567890abc"))
+
+    assert len(scrubbed(Scrubber(), found).request.headers) == 1
+    assert len(scrubbed(Scrubber(keep_headers=["OpenAI-Organization"]), found).request.headers) == 2
+
+
+def test_only_the_fields_of_a_replay_may_be_kept() -> None:
+    found = interaction("x", ("X-Custom", "1"), ("x-request-id", "r"), ("Retry-After", "1"))
+
+    names = [name for name, _ in scrubbed(Scrubber(allow_headers_only=True), found).response.headers]
+
+    assert names == ["Content-Type", "x-request-id", "Retry-After"]
+
+
+def test_hooks_change_and_refuse() -> None:
+    def mask(found: Interaction) -> Interaction | None:
+        return None if b"no" in found.request.body else found._replace(response=Response(201))
+
+    assert scrubbed(Scrubber(hooks=[mask]), interaction("yes")).response.status == 201
+    assert Scrubber(hooks=[mask]).interaction(interaction("no")) is None
+
+
+def test_user_information_is_taken_out_of_the_address() -> None:
+    found = interaction()._replace(request=Request("GET", "/", authority="me:hunter2hunter2@host:1"))
+
+    assert scrubbed(Scrubber(), found).request.authority == "host:1"
+
+
+def test_bytes_that_are_no_text_stay_as_they_are() -> None:
+    body = bytes(range(256)) * 3
+    found = Interaction(Request("POST", "/", (("api-key", OPAQUE),), body), Response(200, (), body + OPAQUE.encode()))
+
+    kept = scrubbed(Scrubber(), found)
+
+    assert (kept.request.body, kept.response.body) == (body, body + b"REDACTED")
+
+
+def test_scrubbing_twice_changes_nothing_more() -> None:
+    found = interaction(" ".join(KEYS.values()), ("Authorization", f"Bearer {OPAQUE}"), target=f"/v1/x?key={OPAQUE}")
+    once = scrubbed(Scrubber(), found)
+
+    assert scrubbed(Scrubber(), once) == once
+
+
+def test_a_pattern_that_does_not_compile_is_said() -> None:
+    with pytest.raises(UsageError, match="no regular expression"):
+        Scrubber(patterns=["("])
