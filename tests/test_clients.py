@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import httpx
 import openai
+import pydantic
 import pytest
 import requests
 from tapes import ask, chunks, completion, events, recorded, tape
@@ -190,16 +191,51 @@ def test_every_client_can_ask_one_named_cassette(stub: StubServer, client: Clien
 def test_openai_reads_the_dummys_completions_and_models(stub: StubServer) -> None:
     with client_of(stub.base_url, _strict_response_validation=True) as client:
         completed = client.completions.create(model="m", prompt=["a", "b"], n=2, max_tokens=5)
-        assert [choice.text for choice in completed.choices] == [DEFAULT_TEXT] * 4
+        assert [choice.text for choice in completed.choices] == ["This is dummy text content"] * 4
         assert [model.id for model in client.models.list()] == ["dummy-model"]
         assert client.models.retrieve("org/any-model").id == "org/any-model"
 
 
 def test_openai_reads_a_stream_of_the_dummys_completions(stub: StubServer) -> None:
     with client_of(stub.base_url) as client:
-        chunks = list(client.completions.create(model="m", prompt="a", stream=True))
+        chunks = list(client.completions.create(model="m", prompt="a", max_tokens=100, stream=True))
     assert "".join(chunk.choices[0].text for chunk in chunks) == DEFAULT_TEXT
     assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+PLACE = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "minLength": 1}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+class Place(pydantic.BaseModel):
+    """What ``.parse`` reads an answer as."""
+
+    city: str
+    size: int = pydantic.Field(ge=7)
+
+
+def test_openai_parses_the_dummys_json_as_a_model(stub: StubServer) -> None:
+    with client_of(stub.base_url, _strict_response_validation=True) as client:
+        parsed = client.chat.completions.parse(**ask("where?"), response_format=Place).choices[0].message.parsed
+    assert parsed == Place(city="", size=7)
+
+
+def test_openai_reads_the_dummys_call_of_a_tool_whole_and_streamed(stub: StubServer) -> None:
+    function = {"name": "go", "parameters": PLACE, "strict": True}
+    body = ask("where?", tools=[{"type": "function", "function": function}], tool_choice="required")
+    with client_of(stub.base_url, _strict_response_validation=True) as client:
+        (whole,) = client.chat.completions.create(**body).choices
+        with client.chat.completions.stream(**body) as stream:
+            (streamed,) = stream.get_final_completion().choices
+    for choice in (whole, streamed):
+        assert choice.finish_reason == "tool_calls"
+        (call,) = choice.message.tool_calls or ()
+        assert call.function.name == "go"
+        assert len(json.loads(call.function.arguments)["city"]) == 1
 
 
 def test_openai_reads_usage_from_an_answer_and_from_a_stream(stub: StubServer) -> None:

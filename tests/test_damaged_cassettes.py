@@ -198,6 +198,15 @@ def test_what_is_too_large_to_be_read_as_a_whole_is_refused(
     assert interactions(read(path, WHOLE)) == sound
 
 
+def test_a_large_file_is_not_read_a_second_time_for_one_damaged_item(
+    path: Path, sound: list[Interaction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stubserver.cassettes.reader._LARGEST_AGAIN", 1000)
+    monkeypatch.delattr("stubserver.cassettes.reader._Reading._yaml")
+    file = read(path, WHOLE.replace("code: 404", "code: x"))
+    assert (interactions(file), [p.item for p in file.problems]) == (sound[:2], [3])
+
+
 TORN = {
     "YAML": (BODY, 1),
     "CRLF": (BODY.replace("\n", "\r\n"), 7),

@@ -189,6 +189,9 @@ def test_a_string_or_some_of_them_are_a_tuple(value: object, expected: tuple[str
     assert read.strings({"stop": value}, "stop", 2) == expected
 
 
+TOO_LONG = "Expected an array with maximum length 2, but got an array with length 3"
+
+
 @pytest.mark.parametrize(
     ("value", "message", "param", "code"),
     [
@@ -206,8 +209,7 @@ def test_a_string_or_some_of_them_are_a_tuple(value: object, expected: tuple[str
         ),
         (
             ["a", "b", "c"],
-            "Invalid 'stop': array too long. Expected an array with maximum length 2, but got an array with length 3 "
-            "instead.",
+            f"Invalid 'stop': array too long. {TOO_LONG} instead.",
             "stop",
             "array_above_max_length",
         ),

@@ -74,6 +74,10 @@ def test_the_choice_is_read(choice: Any, mode: str, names: str) -> None:
     assert (read.mode, "".join(function["name"] for function in read.functions)) == (mode, names)
 
 
+def test_a_choice_of_another_kind_of_tool_calls_no_function_of_its_name() -> None:
+    assert tools.tool_choice({"tools": [*TOOLS, CUSTOM], "tool_choice": CUSTOM}) == ("required", [])
+
+
 @pytest.mark.parametrize(
     ("choice", "mode", "names"), [(None, "auto", "abc"), ("none", "none", "abc"), ({"name": "b"}, "required", "b")]
 )

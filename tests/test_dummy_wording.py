@@ -131,14 +131,14 @@ def test_json_is_never_cut(most: int | None, count: int) -> None:
 
 @settings(deadline=None)
 @given(
-    st.text(max_size=40),
-    st.integers(0, 30),
-    st.none() | st.integers(0, 60),
-    st.lists(st.text(min_size=1, max_size=2), max_size=4),
-    st.booleans(),
+    text=st.text(max_size=40),
+    counted=st.integers(0, 30),
+    most=st.none() | st.integers(0, 60),
+    stops=st.lists(st.text(min_size=1, max_size=2), max_size=4),
+    ignore=st.booleans(),
 )
 def test_what_is_said_keeps_to_what_was_asked(
-    text: str, counted: int, most: int | None, stops: list[str], ignore: bool
+    text: str, counted: int, most: int | None, stops: list[str], *, ignore: bool
 ) -> None:
     made = plain(most, DummySettings(text=text, tokens=counted), stop=stops, ignore_eos=ignore)
     assert made.reason in {"stop", "length"}

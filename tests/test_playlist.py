@@ -262,6 +262,15 @@ def test_a_recording_just_made_counts_as_played(make: Make) -> None:
     assert number(playlist, request(with_ids("call_2"))) == 2
 
 
+def test_a_recording_just_made_comes_last_in_a_second_look(make: Make) -> None:
+    whole = make(recorded(with_ids("call_1")), recorded(with_ids("call_2")), recorded(with_ids("call_3")))
+    first, second, made = whole.recordings
+    playlist = Playlist([first, second], Rules(), OnExhausted.LAST)
+    assert number(playlist, request(with_ids("call_9"))) == 1
+    playlist.add(made)
+    assert [number(playlist, request(with_ids("call_9"))) for _ in range(3)] == [2, 3, 3]
+
+
 def test_what_is_similar_is_of_the_same_path_and_length(make: Make) -> None:
     items = [recorded(ask("x" * length)) for length in (10, 1000, 30, 20)]
     playlist = make(*items, recorded({"input": "y"}, path="/v1/embeddings"))

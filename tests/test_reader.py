@@ -230,6 +230,7 @@ OTHER_FILES: dict[str, str | bytes] = {
     "list.json": "[1, 2, 3]",
     "lines.json": '[{"messages": []}]' * 1000,
     "tsconfig.json": '{"a": 1} // why',
+    "settings.json": '{"a": "a request"} // why',
     "package.json": '{"name": "package", "interactions_of": 1}',
     "chat.json": '{"messages": [{"content": "a request"}]}',
     "brackets.json": "[" * 100_000,

@@ -83,7 +83,7 @@ class Layout:
         if block is None:
             return []
         pairs: list[tuple[str, Any]] = []
-        names = []
+        names: list[str] = []
         for line in _whole_lines(_text(block)):
             if line[0] == "-":
                 pairs.append((names[-1], _scalar(line[2:])))

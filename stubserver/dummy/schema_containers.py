@@ -177,10 +177,10 @@ class _Arrays:
         if low > min((part.get("maxItems", _MOST_ITEMS) for part in self._parts), default=_MOST_ITEMS):
             return
         plans = list(self._plans(low))
-        for plan in plans:
-            yield from self._variants(plan, 1)
-        for plan in plans:
-            yield from self._variants(plan, _VARIANTS)
+        if not plans:
+            return
+        yield from chain.from_iterable(self._variants(plan, 1) for plan in plans)
+        yield from chain.from_iterable(islice(self._variants(plan, _VARIANTS), 1, None) for plan in plans)
         prefix = self._prefix()
         for length in dict.fromkeys((low + 1, low + 2, max(low, prefix), max(low, prefix) + 1)):
             yield from self._variants([self._item(index) for index in range(length)], 2)

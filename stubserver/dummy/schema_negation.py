@@ -32,9 +32,13 @@ def _of_condition(keywords: Keywords) -> Iterator[Any]:
 
 def _of_contains(keywords: Keywords) -> Iterator[Any]:
     if "contains" in keywords:
-        yield {"type": "array", "items": {"not": keywords["contains"]}}
+        schema, least = keywords["contains"], keywords.get("minContains", 1)
+        if least > 0:
+            yield {"type": "array", "items": {"not": schema}}
+        if least > 1:
+            yield {"type": "array", "contains": schema, "minContains": 0, "maxContains": least - 1}
         if "maxContains" in keywords:
-            yield {"type": "array", "items": keywords["contains"], "minItems": keywords["maxContains"] + 1}
+            yield {"type": "array", "contains": schema, "minContains": keywords["maxContains"] + 1}
 
 
 def _limit(kind: str, word: str, step: int) -> Callable[[Any], Iterator[Any]]:
@@ -47,8 +51,8 @@ def _limit(kind: str, word: str, step: int) -> Callable[[Any], Iterator[Any]]:
 
 def _bound(word: str) -> Callable[[Any], Iterator[Any]]:
     def opposite(limit: Any) -> Iterator[Any]:
-        if not isinstance(limit, bool):
-            yield {"type": "number", word: limit}
+        if limit is not False:
+            yield {"type": "number"} if limit is True else {"type": "number", word: limit}
 
     return opposite
 
@@ -67,6 +71,17 @@ def _of_properties(properties: Any) -> Iterator[Any]:
 def _of_pattern_properties(patterns: Any) -> Iterator[Any]:
     for pattern, schema in patterns.items():
         yield {"type": "object", "minProperties": 1, "patternProperties": {pattern: {"not": schema}}}
+    yield from _some_member(patterns)
+
+
+def _of_property_names(schema: Any) -> Iterator[Any]:
+    yield {"type": "object", "minProperties": 1, "propertyNames": {"not": schema}}
+    yield from _some_member(schema)
+
+
+def _some_member(_argument: Any) -> Iterator[Any]:
+    """Say less than there is to say: that one of the members is to be another cannot be said."""
+    yield {"type": "object", "minProperties": 1}
 
 
 def _of_items(items: Any) -> Iterator[Any]:
@@ -120,9 +135,9 @@ _OPPOSITES: Final[dict[str, Callable[[Any], Iterator[Any]]]] = {
     "required": lambda names: ({"type": "object", "properties": {name: False}} for name in names),
     "properties": _of_properties,
     "patternProperties": _of_pattern_properties,
-    "additionalProperties": lambda _schema: iter([{"type": "object", "minProperties": 1}]),
-    "unevaluatedProperties": lambda _schema: iter([{"type": "object", "minProperties": 1}]),
-    "propertyNames": lambda schema: iter([{"type": "object", "minProperties": 1, "propertyNames": {"not": schema}}]),
+    "additionalProperties": _some_member,
+    "unevaluatedProperties": _some_member,
+    "propertyNames": _of_property_names,
     "dependentRequired": _of_dependencies,
     "dependentSchemas": _of_dependencies,
     "dependencies": _of_dependencies,

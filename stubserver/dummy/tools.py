@@ -127,19 +127,19 @@ def _chosen(tools: list[dict[str, Any]], choice: dict[str, Any], functions: list
         read.needs(where, allowed, "mode", partial(read.one_of, names=("auto", "required")))
         read.needs(where, allowed, "tools", partial(read.of_kind, kind=list, words="an array of objects"))
         mode, wanted = allowed["mode"], allowed["tools"]
-    names = {_name(where, tool, tools) for tool in wanted}
-    return Choice(mode, [function for function in functions if function["name"] in names])
+    names = {_named(where, tool, tools) for tool in wanted}
+    return Choice(mode, [function for function in functions if ("function", function["name"]) in names])
 
 
-def _name(where: str, wanted: object, tools: list[dict[str, Any]]) -> str:
-    """Return the name of a wanted tool, which must be among the *tools*."""
+def _named(where: str, wanted: object, tools: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return kind and name of a wanted tool, which must be among the *tools*."""
     if not isinstance(wanted, dict):
         raise read.invalid_type(where, "an object", wanted)
     read.needs(where, wanted, "type", partial(read.one_of, names=_KINDS, more=("allowed_tools",)))
     kind = wanted["type"]
     read.needs(where, wanted, kind, read.an_object)
     read.needs(f"{where}.{kind}", wanted[kind], "name", read.string)
-    name: str = wanted[kind]["name"]
+    name = wanted[kind]["name"]
     if not any(tool["type"] == kind and tool[kind]["name"] == name for tool in tools):
         raise APIError(f"Tool choice '{name[:100]}' not found in 'tools' parameter.", "tool_choice")
-    return name
+    return kind, name
