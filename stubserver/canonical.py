@@ -59,9 +59,10 @@ ROUTE_SIZE: Final = 8
 _BODY_SIZE: Final = 16
 
 # orjson reads integers beyond 64 bits as floats, which would make different numbers equal: those bodies go to json.
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{16}")
+_DIGITS_ALIKE: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))  # noqa: PLR2004  # "0" to "9"
+_LONG_NUMBER: Final = b"0" * 16
 # Only a body with one of these can hold a null member or a number with two spellings; all others skip the rewriting.
-_REWRITABLE: Final = re.compile(rb"null|[0-9]\.[0-9]|[0-9][eE]")
+_REAL_NUMBER: Final = re.compile(rb"[0-9](?:\.[0-9]|[eE])")
 _SERVER_ID: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)[A-Za-z0-9_|.-]+"')
 _LOOSE_HINT: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)|"stream|"encrypted_content"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
@@ -94,7 +95,7 @@ def json_value(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def _parsed(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    if not _LONG_NUMBER.search(body):
+    if _LONG_NUMBER not in body.translate(_DIGITS_ALIKE):
         try:
             return orjson.loads(body)
         except ValueError:
@@ -210,7 +211,7 @@ class Rules:
     def _reduced(self, value: Any, body: bytes) -> Any:  # noqa: ANN401  # any JSON value
         if value is NOT_JSON:
             return value
-        if _REWRITABLE.search(body):
+        if b"null" in body or _REAL_NUMBER.search(body):
             value = _plain(value)
         if isinstance(value, dict):
             value = {k: v for k, v in value.items() if k not in VOLATILE and not (k == "stream" and v is False)}

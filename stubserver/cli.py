@@ -114,6 +114,8 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--error-status", default=404, show_default=True, help="Status of --fallback error.")
 @click.option("--dummy-text", metavar="TEXT", help="What the dummy says.")
+@click.option("--dummy-tokens", type=click.IntRange(min=0), metavar="N", help="Completion tokens it reports (100).")
+@click.option("--dummy-tools", type=click.Choice(["none", "auto"]), help="auto: call a tool where it may choose.")
 @click.option("--model", "models", multiple=True, metavar="ID", help="Model that the dummy lists; repeatable.")
 @click.option("--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest request body (64 MB).")
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="For a request to arrive (10).")

@@ -60,6 +60,8 @@ class StubServer:
         on_exhausted: OnExhausted | str = OnExhausted.LAST,
         error_status: int = 404,
         dummy_text: str = DEFAULT_TEXT,
+        dummy_tokens: int = 100,
+        dummy_tools: str = "none",
         models: Iterable[str] = ("dummy-model",),
         max_body: int = Limits().body,
         timeout: float = 10.0,
@@ -91,7 +93,12 @@ class StubServer:
         self._app = App(
             self._library,
             fallback=_choice_of("fallback", fallback, tuple(Fallbacks)),
-            settings=DummySettings(text=dummy_text, models=tuple(models)),
+            settings=DummySettings(
+                text=dummy_text,
+                tokens=_tokens(dummy_tokens),
+                models=tuple(models),
+                tools=_choice_of("dummy_tools", dummy_tools, ("none", "auto")),
+            ),
             error_status=_status(error_status),
             on_report=on_report,
         )
@@ -244,6 +251,13 @@ def _status(status: int) -> int:
         msg = f"error_status {status} is no error: give a status from 400 to 599"
         raise UsageError(msg)
     return status
+
+
+def _tokens(number: int) -> int:
+    if number < 0:
+        msg = f"dummy_tokens {number} cannot be: give 0 or more"
+        raise UsageError(msg)
+    return number
 
 
 def _seconds(timeout: float) -> float:

@@ -29,6 +29,7 @@ def test_what_does_not_meet_a_schema_meets_one_of_its_opposites(schema: dict[str
         ({"type": ["number", "null"]}, ["a", True], [1, 1.5, None]),
         ({"minimum": 3}, [2, -1.5], [3, "a"]),
         ({"exclusiveMaximum": 3}, [3, 4], [2, None]),
+        ({"maximum": 3, "exclusiveMaximum": False}, [4], [3, "a"]),
         ({"minLength": 2}, ["", "a"], ["ab", 1]),
         ({"maxItems": 1}, [[1, 2]], [[1], "ab"]),
         ({"required": ["a", "b"]}, [{}, {"a": 1}], [{"a": 1, "b": 2}, []]),

@@ -72,6 +72,13 @@ def test_bounds_and_multiples_of_several_schemas_hold_together() -> None:
     assert list(numbers(parts, integral=True)) == [12, 24]
 
 
+def test_all_numbers_lie_between_the_bounds() -> None:
+    found = list(numbers([{"minimum": -0.5, "maximum": 1.5}], integral=False))
+
+    assert {0, 1, -0.5, 0.5, 1.5} <= set(found)
+    assert all(-0.5 <= value <= 1.5 for value in found)
+
+
 def test_whole_numbers_have_no_point() -> None:
     assert [type(value) for value in some_numbers(3, multipleOf=0.5)] == [int, float, float]
 

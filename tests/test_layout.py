@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from stubserver.cassettes import layout
 from stubserver.cassettes.scalars import UnreadableError
+from stubserver.cassettes.writer import item_text
+from stubserver.messages import Interaction, Request, Response
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -211,3 +213,14 @@ def test_what_only_the_full_parser_can_read_is_said_to_be_so(old: bytes, new: by
     assert found is not None
     with pytest.raises(UnreadableError):
         response_in(found)
+
+
+@pytest.mark.parametrize("times", ["5", "42,201,401"])
+def test_what_our_own_writer_adds_is_taken(times: str) -> None:
+    request = Request.from_uri("POST", "https://api.example.com/v1/x", (("a", "b"),), b'{"model":"m"}')
+    answer = Response(200, (("content-type", "text/plain"),), b"yes")
+    item = item_text(Interaction(request, answer), {"events_ms": times})
+
+    assert b"x_stubserver" in item
+    assert layout.match(item) is not None
+    assert layout.match(item + b"      more: 1\n") is None

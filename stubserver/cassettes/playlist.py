@@ -134,10 +134,11 @@ class Playlist:
                     return Exhausted(queue.items[-1])
                 self._counts[recording] = self._counts.get(recording, 0) + 1
                 return Played(recording)
+        request = self._scrub(request)  # a recording holds no secrets: a request that does is compared without
+        with self._lock:
             return self._second_look(key, request)
 
     def _second_look(self, key: bytes, request: Request) -> Played | Exhausted | None:
-        request = self._scrub(request)  # a recording holds no secrets: a request that does is compared without
         routes = self._same_routes(key[:8], request)
         stream = asks_for_stream(request)
         body = self._rules.loose_body_key(request)
