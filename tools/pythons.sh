@@ -5,8 +5,15 @@ cd "$(dirname "$0")/.."
 
 ran=""
 for minor in ${PYTHONS:-3.11 3.12 3.13 3.14}; do
-  python=$(command -v "python$minor" || ls -d "${PYENV_ROOT:-$HOME/.pyenv}/versions/$minor".*/bin/python 2>/dev/null | tail -n 1 || true)
-  if [ -z "$python" ] || ! "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$minor')" 2>/dev/null; then
+  python=""
+  for candidate in "python$minor" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$minor".*/bin/python; do
+    # A command of that name may be there and still not run: pyenv has one for every version it could have.
+    if "$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$minor')" >/dev/null 2>&1; then
+      python=$candidate
+      break
+    fi
+  done
+  if [ -z "$python" ]; then
     echo "Python $minor is not on this machine: not tested"
     continue
   fi
