@@ -105,8 +105,9 @@ def _add_choice(whole: dict[str, Any], chunk: dict[str, Any]) -> None:
         if name == "text":
             whole[name] = _text(whole.get(name)) + _text(value)
         elif name == "delta":
-            message = whole.setdefault("message", {"role": "assistant", "content": None})
-            _add_delta(message, _object(value))
+            if not isinstance(whole.get("message"), dict):
+                whole["message"] = {"role": "assistant", "content": None}
+            _add_delta(whole["message"], _object(value))
         elif name == "logprobs":
             whole[name] = _add_logprobs(whole.get(name), value)
         elif name != "index" and (value is not None or name not in whole):

@@ -116,7 +116,7 @@ def test_a_refusal_is_written_in_the_envelope() -> None:
 
 def test_what_is_too_deep_for_an_endpoint_could_not_be_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     def deep(*_: Any) -> Response:
-        return deep()
+        raise RecursionError
 
     monkeypatch.setattr(models, "several", deep)
     response = sent("GET", "/v1/models")
