@@ -68,6 +68,8 @@ class App:
         self._settings = settings or DummySettings()
         self._recorder = Recorder(library.rules, error_status)
         self.forwarder: Forwarder | None = None
+        self.shaper: Callable[[Request, Answer], Answer] | None = None
+        """What is done to every answer on its way out: paced, or broken on purpose. It copies what it changes."""
         self._on_report = on_report
         self._looked = time.monotonic()
         self._looking = Lock()
@@ -87,6 +89,8 @@ class App:
             answer = self._answered(prepared, self.library.playlist)
         else:
             answer = self._named(prepared, prepared.cassette)
+        if self.shaper is not None:
+            answer = self.shaper(request, answer)
         if not answer.forwarded:
             self.journal.add(request, answer)
         return answer

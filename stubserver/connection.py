@@ -5,11 +5,13 @@ All decisions about HTTP are ``wire``'s, all decisions about the answer the app'
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from typing import Final, NamedTuple, Protocol
 
@@ -17,7 +19,7 @@ from stubserver import wire
 from stubserver.answers import LiveFraming
 from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
-from stubserver.messages import Live
+from stubserver.messages import Answer, Live, Step
 from stubserver.wire import Limits, RequestParser, State
 
 __all__ = ["Connection", "Known", "Owner", "ServerSettings"]
@@ -160,15 +162,45 @@ class Connection:
             flags |= wire.CLOSE
         if answer.live is not None:
             return self._relay(answer.live, flags)
+        if answer.script is not None:
+            return self._perform(answer.script(answer.response, flags), answer, flags)
         pieces = answer.rendered.get(flags)
         if pieces is None:
             pieces = answer.rendered[flags] = wire.render(answer.response, flags)
         for piece in pieces:
             self._send(piece)
+        return self._goes_on(answer, flags)
+
+    def _goes_on(self, answer: Answer, flags: int) -> bool:
+        """End our side of the connection if this answer is its last one; False when it is."""
         if flags and wire.ends_connection(answer.response, flags):
             self._sock.shutdown(socket.SHUT_WR)
             return False
         return True
+
+    def _perform(self, steps: Iterable[Step], answer: Answer, flags: int) -> bool:
+        """Send an answer step by step; False when the connection ends with it."""
+        for step in steps:
+            if step.delay > 0:
+                self._pause(step.delay)
+            if step.data:
+                self._send(step.data)
+            if step.end == "reset":
+                self._reset()
+            if step.end:
+                return False
+        return self._goes_on(answer, flags)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait; not longer than the connection is there."""
+        waiting = select.poll()
+        waiting.register(self._sock, 0)  # wakes up for an error and for the end of both directions alone
+        if waiting.poll(seconds * 1000):
+            raise ConnectionResetError
+
+    def _reset(self) -> None:
+        """Let the close that follows be a reset."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _relay(self, live: Live, flags: int) -> bool:
         """Pass on what is still coming, piece by piece; False when the connection ends with it."""
@@ -183,7 +215,7 @@ class Connection:
                         self._send(piece)
             except UpstreamError:
                 # The rest will not come. A reset says so even where the end of the connection is the end of the body.
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._reset()
                 return False
         if framing.end:
             self._send(framing.end)

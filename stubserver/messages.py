@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-__all__ = ["Answer", "Headers", "Interaction", "Live", "Request", "Response", "header", "without_headers"]
+__all__ = [
+    "Answer",
+    "Headers",
+    "Interaction",
+    "Live",
+    "Request",
+    "Response",
+    "Script",
+    "Step",
+    "header",
+    "without_headers",
+]
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order, names as they were sent."""
@@ -104,6 +115,17 @@ class Interaction(NamedTuple):
     response: Response
 
 
+class Step(NamedTuple):
+    """One step of sending an answer by a script: wait *delay* seconds, send *data*, and *end* it there if that is said.
+
+    ``close`` ends the connection after what was sent, ``reset`` at once, with an RST.
+    """
+
+    delay: float = 0.0
+    data: bytes = b""
+    end: Literal["", "close", "reset"] = ""
+
+
 class Live(Protocol):
     """An answer whose body is still coming: ``head`` without it, ``length`` in bytes where that is known."""
 
@@ -114,6 +136,10 @@ class Live(Protocol):
         """Yield what is to be sent, as it comes: at first nothing. Raises UpstreamError when the rest will not come."""
 
 
+Script = Callable[[Response, int], Iterable[Step]]
+"""What is sent in place of ``wire.render(response, flags)``: its steps, which follow from the same two."""
+
+
 @dataclass(slots=True, eq=False)
 class Answer:
     """A response and where it came from.
@@ -121,8 +147,9 @@ class Answer:
     ``source`` is replayed, recorded, forwarded, dummy or unmatched; ``cassette`` is ``<file>#<n>`` for a recording;
     ``drift`` holds the JSON paths in which the played recording differs from the request. ``rendered`` keeps the
     bytes of the answer by connection flags once they were made: they follow from ``response`` alone. ``live`` is there
-    while the body is still coming from an upstream; ``response`` is then its head. ``note`` says what went wrong, or
-    why it was not recorded.
+    while the body is still coming from an upstream; ``response`` is then its head. ``script`` sends the answer in steps
+    of its own, paced or broken on purpose, in place of its bytes all at once. ``note`` says what went wrong, or why it
+    was not recorded.
     """
 
     response: Response
@@ -131,6 +158,7 @@ class Answer:
     drift: tuple[str, ...] = ()
     rendered: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
     live: Live | None = None
+    script: Script | None = None
     note: str = ""
 
     @property

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from raw import GET, LAST_GET, Fixed, Raw, address_of, chat, eventually, listeni
 from stubserver.app import App
 from stubserver.cassettes.library import Library
 from stubserver.connection import Known, ServerSettings
-from stubserver.messages import Response
+from stubserver.messages import Response, Step
 from stubserver.wire import Limits
 
 MEGABYTE = 1_000_000
@@ -405,3 +406,36 @@ def test_request_kept_twice_counts_once() -> None:
         known.add(b"x" * 16_000, None, 0)  # type: ignore[arg-type]
     known.add(b"y", None, 0)  # type: ignore[arg-type]
     assert known.get(b"x" * 16_000) is not None
+
+
+def scripted(*steps: Step) -> App:
+    """An app whose every answer is sent by these steps."""
+    app = App(Library(()))
+    app.shaper = lambda _, answer: replace(answer, script=lambda *_: steps)
+    return app
+
+
+def test_script_is_sent_step_by_step_and_the_connection_goes_on(connect: Connect) -> None:
+    sent = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    app = scripted(Step(0.01, sent[:9]), Step(0.01, sent[9:]))
+    client = connect(app)
+    assert [client.ask(GET), client.ask(GET)] == [(200, b"ok")] * 2
+    assert [entry.source for entry in app.journal] == ["dummy", "dummy"]
+
+
+def test_script_may_close_in_the_middle(connect: Connect) -> None:
+    client = connect(scripted(Step(0, b"HTTP/1.1 200 OK\r\nConte"), Step(0, b"", "close"), Step(0, b"never")))
+    assert client.send(GET).rest() == b"HTTP/1.1 200 OK\r\nConte"
+
+
+def test_script_may_reset(connect: Connect) -> None:
+    client = connect(scripted(Step(0, b"", "reset"), Step(0, b"never"))).send(GET)
+    with pytest.raises(ConnectionResetError):
+        client.sock.recv(1)
+
+
+def test_long_pause_ends_with_the_server() -> None:
+    with serving(scripted(Step(3600, b"never"))) as server, Raw(address_of(server)) as client:
+        client.send(GET)
+        assert eventually(lambda: any(connection.busy for connection in list(server._connections)))
+    assert server.connections == 0

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from stubserver import StubServer
@@ -47,7 +48,9 @@ def test_example_prints_what_the_readme_says(language: str, code: str, expected:
 
 
 def test_every_option_of_serve_is_described() -> None:
-    options = {name for option in main.commands["serve"].params for name in option.opts if name.startswith("--")}
+    command = main.get_command(click.Context(main), "serve")
+    assert command is not None
+    options = {name for option in command.params for name in option.opts if name.startswith("--")}
 
     described = set(re.findall(r"`(--[a-z-]+)", README))
 

@@ -1,0 +1,67 @@
+"""The command line. The only door to click and rich.
+
+Each command is imported when it is first named: the server starts without what the others need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from stubserver import __version__
+from stubserver.errors import StubserverError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: Final = {
+    "serve": "serving",
+    "record": "serving",
+    "show": "cassettes",
+    "check": "cassettes",
+    "diff": "cassettes",
+    "scrub": "cassettes",
+}
+"""Each command's name, and the module it is in; the function there has the command's name, ``-`` as ``_``."""
+
+EXAMPLES: Final = """
+\b
+Examples:
+  stubserver serve                              answer everything with the dummy
+  stubserver serve cassettes/                   recorded answers first, then the dummy
+  stubserver serve chat.yaml --fallback error   recorded answers only: a miss is an error
+  stubserver record --upstream URL new.yaml     pass requests on, and keep the answers
+  stubserver show cassettes/                    what is in the cassettes
+  stubserver check cassettes/                   what is damaged, unsafe or secret in them
+
+Then point a client at it: OPENAI_BASE_URL=http://127.0.0.1:8080/v1
+"""
+
+
+class _Commands(click.Group):
+    """Imports a command when it is named; turns our errors into one line and exit status 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), cmd_name.replace("-", "_"))
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's
+        try:
+            return super().invoke(ctx)
+        except StubserverError as error:
+            raise click.UsageError(str(error)) from error
+
+
+@click.group(cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="stubserver")
+def main() -> None:
+    """Stand in for an OpenAI-style model API: replay recorded answers, and make up the rest."""

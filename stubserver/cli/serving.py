@@ -1,0 +1,154 @@
+"""``serve`` and ``record``: run the server until a signal comes."""
+
+from __future__ import annotations
+
+import gc
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from stubserver.canonical import DEFAULT_MATCH_ON
+from stubserver.cli import EXAMPLES
+from stubserver.cli.printing import PATHS, count, print_report, say
+
+__all__ = ["record", "serve"]
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of recording to a command."""
+    options = (
+        click.option("--upstream", envvar="STUBSERVER_UPSTREAM", metavar="URL", help="The API to record from."),
+        click.option("--upstream-key-env", metavar="NAME", help="Variable that holds our key for the upstream."),
+        click.option("--upstream-timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Silence (600)."),
+        click.option("--ca-bundle", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust."),
+        click.option("--record-status", multiple=True, type=int, metavar="N", help="Keep this status; repeatable."),
+        click.option("--cassette-per", type=click.Choice(["run", "path", "model", "day"]), help="For a folder."),
+        click.option("--fsync", type=click.Choice(["always", "off"]), help="When the disk is told to keep it."),
+        click.option("--redact", multiple=True, metavar="PATTERN", help="Take out what matches, too; repeatable."),
+        click.option("--keep-header", multiple=True, metavar="NAME", help="Keep this header field; repeatable."),
+        click.option("--allow-headers-only", is_flag=True, default=None, help="Keep no header that no replay needs."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("paths", nargs=-1, type=PATHS, metavar="[PATH]...")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option(
+    "--fallback",
+    type=click.Choice(["dummy", "error", "forward"]),
+    default="dummy",
+    show_default=True,
+    help="What answers a request that has no recording.",
+)
+@click.option(
+    "--record-mode",
+    type=click.Choice(["none", "once", "new_episodes", "all"]),
+    default="none",
+    show_default=True,
+    help="vcrpy's record modes; what is recorded goes to the first PATH.",
+)
+@_recording_options
+@click.option(
+    "--match-on",
+    default=",".join(DEFAULT_MATCH_ON),
+    show_default=True,
+    metavar="A,B,C",
+    help="vcrpy's matcher names. 'method,path,query' plays in recorded order, as vcrpy does by default.",
+)
+@click.option("--ignore", multiple=True, metavar="FIELD", help="JSON field to leave out of the match; repeatable.")
+@click.option(
+    "--drift",
+    type=click.Choice(["refuse", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="allow: a request that matches nothing gets the next unplayed recording of its path.",
+)
+@click.option(
+    "--on-exhausted",
+    type=click.Choice(["last", "cycle", "error"]),
+    default="last",
+    show_default=True,
+    help="What is played when every recording of a request was.",
+)
+@click.option("--error-status", default=404, show_default=True, help="Status of --fallback error.")
+@click.option("--dummy-text", metavar="TEXT", help="What the dummy says.")
+@click.option("--dummy-tokens", type=click.IntRange(min=0), metavar="N", help="Completion tokens it reports (100).")
+@click.option("--dummy-tools", type=click.Choice(["none", "auto"]), help="auto: call a tool where it may choose.")
+@click.option("--model", "models", multiple=True, metavar="ID", help="Model that the dummy lists; repeatable.")
+@click.option("--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest request body (64 MB).")
+@click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="For a request to arrive (10).")
+@click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Open at the same time (16384).")
+def serve(paths: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # what click parsed
+    """Serve the cassettes at PATH: files, or folders searched for .yaml, .yml and .json (each also .gz).
+
+    Without PATH every answer is the dummy's.
+    """
+    _run(paths, options)
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("path", type=PATHS, metavar="CASSETTE")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@_recording_options
+def record(path: Path, **options: Any) -> None:  # noqa: ANN401  # what click parsed
+    """Pass requests on to the upstream and keep what is new in CASSETTE: a .yaml file, or a folder.
+
+    Short for: serve CASSETTE --record-mode new_episodes.
+    """
+    _run((path,), {**options, "record_mode": "new_episodes"})
+
+
+def _run(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
+    """Serve until a signal comes."""
+    from stubserver.stub import StubServer  # noqa: PLC0415  # --help and --version need none of it
+
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    _raise_descriptor_limit(given.get("max_connections", 16_384))
+    # Blocked before any thread starts, so that every signal waits for sigwait in this one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    stub = StubServer(paths, on_report=print_report, **given)
+    print_report(stub.report)
+    # What was loaded stays: without this, each full collection would walk over all of it and hold every answer up.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    with stub:
+        _greet(stub, paths)
+        signal.sigwait(_SIGNALS)
+        # A second signal ends the process at once.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _greet(stub: Any, paths: tuple[Path, ...]) -> None:  # noqa: ANN401  # StubServer, imported late
+    files = sum(bool(file.recordings or not file.problems) for file in stub.library.files)
+    recordings = len(stub.library.playlist.recordings)
+    serving = f"serving {count(recordings, 'interaction')} from {count(files, 'cassette')}"
+    say(f"stubserver listening on {stub.url}")
+    say(serving if paths else "serving no cassettes: every answer is the dummy's")
+    if stub.upstream:
+        say(f"upstream {stub.upstream}, recording to {paths[0]}" if stub.records else f"upstream {stub.upstream}")
+    say("Application startup complete")
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    """Ask for as many file descriptors as the connections need."""
+    import resource  # noqa: PLC0415  # not on every system
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + 128
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
