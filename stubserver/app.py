@@ -27,6 +27,7 @@ from stubserver.recorder import Fallbacks, Recorder, source_headers
 if TYPE_CHECKING:
     from stubserver.dummy.response_store import ResponseStore
     from stubserver.forwarder import Forwarder
+    from stubserver.pacing import Pacer
 
 __all__ = ["App", "Prepared"]
 
@@ -68,8 +69,10 @@ class App:
         self._settings = settings or DummySettings()
         self._recorder = Recorder(library.rules, error_status)
         self.forwarder: Forwarder | None = None
+        self.pacer: Pacer | None = None
+        """What gives answers their pace; None: they are sent at once. May be changed at any time."""
         self.shaper: Callable[[Request, Answer], Answer] | None = None
-        """What is done to every answer on its way out: paced, or broken on purpose. It copies what it changes."""
+        """What is done to every answer on its way out, behind the pacer; it copies what it changes."""
         self._on_report = on_report
         self._looked = time.monotonic()
         self._looking = Lock()
@@ -89,6 +92,8 @@ class App:
             answer = self._answered(prepared, self.library.playlist)
         else:
             answer = self._named(prepared, prepared.cassette)
+        if self.pacer is not None:
+            answer = self.pacer(request, answer)
         if self.shaper is not None:
             answer = self.shaper(request, answer)
         if not answer.forwarded:

@@ -95,15 +95,15 @@ class Keeper:
         reason = why_not(head.status, head.headers, body, self._statuses)
         if reason is not None:
             return Kept("", reason)
-        scrubbed = self._scrubber.interaction(Interaction(request, _stored(head, body)))
+        scrubbed = self._scrubber.interaction(Interaction(request, _stored(head, body, relayed.times)))
         if scrubbed is None:
             return Kept("", "a hook refused it")
-        return self._write(_with_lengths(scrubbed), _timing(relayed))
+        return self._write(_with_lengths(scrubbed))
 
-    def _write(self, interaction: Interaction, timing: dict[str, str]) -> Kept:
+    def _write(self, interaction: Interaction) -> Kept:
         path = self._path(interaction.request)
         try:
-            item = item_text(interaction, timing)
+            item = item_text(interaction)
             with self._lock:
                 path = self._part(path, len(item))
                 writer = self._writers.setdefault(path, Writer(path, self._fsync))
@@ -138,10 +138,10 @@ class Keeper:
             number += 1
 
 
-def _stored(head: Response, body: bytes) -> Response:
+def _stored(head: Response, body: bytes, times: tuple[int, ...]) -> Response:
     """Return the response as it is kept: decoded, nothing of the connection, nothing of ours."""
     headers = tuple(pair for pair in head.headers if not pair[0].lower().startswith("x-stubserver-"))
-    return head._replace(headers=without_headers(headers, _NOT_STORED), body=body)
+    return head._replace(headers=without_headers(headers, _NOT_STORED), body=body, times=times)
 
 
 def _with_lengths(found: Interaction) -> Interaction:
@@ -151,11 +151,6 @@ def _with_lengths(found: Interaction) -> Interaction:
     sent: Headers = tuple((n, length if n.lower() == "content-length" else v) for n, v in request.headers)
     got: Headers = (*response.headers, ("content-length", str(len(response.body))))
     return Interaction(request._replace(headers=sent), response._replace(headers=got))
-
-
-def _timing(relayed: Relayed) -> dict[str, str]:
-    """Return when each event came, in milliseconds after the request; of a whole answer, when its last byte did."""
-    return {"events_ms": ",".join(map(str, relayed.times))} if relayed.times else {}
 
 
 def prepare_target(target: Path, mode: RecordMode, say: Callable[[str], None]) -> RecordMode:

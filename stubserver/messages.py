@@ -97,7 +97,8 @@ def _rooted(target: str) -> str:
 class Response(NamedTuple):
     """One answer, whole. ``events``: the body is an event stream, to be sent one event per write.
 
-    ``length``: what the answer to a HEAD request says of the body that it does not have.
+    ``length``: what the answer to a HEAD request says of the body that it does not have. ``times``: where that was
+    recorded, when each event came, or the end of what is no event stream, in milliseconds after the request.
     """
 
     status: int
@@ -106,6 +107,7 @@ class Response(NamedTuple):
     reason: str = ""
     events: bool = False
     length: int | None = None
+    times: tuple[int, ...] = ()
 
 
 class Interaction(NamedTuple):

@@ -67,6 +67,9 @@ class StubServer:
         timeout: float = 10.0,
         max_connections: int = 16_384,
         on_report: Callable[[Report], None] | None = None,
+        pace: str | float = "none",
+        ttft: float | None = None,
+        itl: float | None = None,
         record_mode: str = "none",
         upstream: str | None = None,
         **recording: Unpack[RecordOptions],
@@ -104,6 +107,7 @@ class StubServer:
         )
         if self._plan is not None:
             self._plan.connect(self._app)
+        self.set_pace(pace, ttft, itl)
         self._settings = ServerSettings(
             timeout=_seconds(timeout),
             connections=_at_least_one("max_connections", max_connections),
@@ -172,6 +176,15 @@ class StubServer:
     ) -> None:
         """Stop."""
         self.stop()
+
+    def set_pace(self, pace: str | float = "none", ttft: float | None = None, itl: float | None = None) -> None:
+        """Set how fast answers are sent from now on, as the options of the same names do. Raises UsageError."""
+        if (pace, ttft, itl) == ("none", None, None):
+            self._app.pacer = None
+            return
+        from stubserver.pacing import pace_of, pacer_of  # noqa: PLC0415  # start-up: most are sent at once
+
+        self._app.pacer = pacer_of(pace_of(pace, ttft, itl))
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(_LOOK_SECONDS):

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from tapes import recorded
 
 from stubserver.cassettes.format import (
     TOO_OLD,
@@ -219,3 +220,25 @@ def nested(depth: int) -> Any:
 def test_a_damaged_item_is_refused_with_its_cause(item: Any, cause: str) -> None:
     with pytest.raises(FormatError, match=cause):
         read_interaction(item)
+
+
+@pytest.mark.parametrize(
+    ("said", "times"),
+    [
+        ({"events_ms": "12,40,71"}, (12, 40, 71)),
+        ({"events_ms": "12"}, (12,)),
+        ({"events_ms": 12}, (12,)),
+        ({"events_ms": "40,12,50"}, (40, 40, 50)),
+        ({"events_ms": "5,999999999999"}, (5, 86_400_000)),
+        ({"events_ms": "5,9999999999999"}, ()),
+        ({"events_ms": "-1"}, ()),
+        ({"events_ms": ""}, ()),
+        ({"events_ms": [1, 2]}, ()),
+        ({"events_ms": None}, ()),
+        ({}, ()),
+        ("12", ()),
+        (None, ()),
+    ],
+)
+def test_when_the_events_came_is_read_where_it_can_be(said: Any, times: tuple[int, ...]) -> None:
+    assert read_response({"response": {**recorded()["response"], "x_stubserver": said}}).times == times

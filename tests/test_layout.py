@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stubserver.cassettes import layout
+from stubserver.cassettes.format import read_interaction
+from stubserver.cassettes.items import read_item
 from stubserver.cassettes.scalars import UnreadableError
 from stubserver.cassettes.writer import item_text
 from stubserver.messages import Interaction, Request, Response
@@ -218,9 +220,12 @@ def test_what_only_the_full_parser_can_read_is_said_to_be_so(old: bytes, new: by
 @pytest.mark.parametrize("times", ["5", "42,201,401"])
 def test_what_our_own_writer_adds_is_taken(times: str) -> None:
     request = Request.from_uri("POST", "https://api.example.com/v1/x", (("a", "b"),), b'{"model":"m"}')
-    answer = Response(200, (("content-type", "text/plain"),), b"yes")
-    item = item_text(Interaction(request, answer), {"events_ms": times})
+    came = tuple(map(int, times.split(",")))
+    item = item_text(Interaction(request, Response(200, (("content-type", "text/plain"),), b"yes", times=came)))
+    found = layout.match(item)
 
     assert b"x_stubserver" in item
-    assert layout.match(item) is not None
+    assert found is not None
+    assert found.times() == times
+    assert read_item(item).response.times == read_interaction(yaml.safe_load(item)[0]).response.times == came
     assert layout.match(item + b"      more: 1\n") is None

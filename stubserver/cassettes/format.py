@@ -2,20 +2,23 @@
 
 Read here: text, binary, mapping and null bodies; ``parsed_body`` (pydantic-ai); the older httpx form (``content``,
 ``status_code``); headers as mappings of lists or of text, and as lists of pairs (tornado); a plain ``body`` text and
-``url`` (Datadog's test agent). Nothing is written here.
+``url`` (Datadog's test agent); and what we add ourselves, ``x_stubserver``. Nothing is written here.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, Final
 
 from stubserver.messages import Headers, Interaction, Request, Response, header
 from stubserver.sse import is_event_stream
 
 __all__ = [
+    "TIMING",
     "TOO_OLD",
     "FormatError",
     "is_http",
@@ -27,7 +30,12 @@ __all__ = [
     "response_of",
 ]
 
+TIMING: Final = "x_stubserver"
+"""What our own addition to a response is called; vcrpy ignores it, and keeps it."""
 TOO_OLD: Final = "written by a vcrpy before 1.0: convert it with 'python -m vcr.migration PATH'"
+
+_TIMES: Final = re.compile(r"[0-9]{1,12}(?:,[0-9]{1,12})*+")
+_LATEST: Final = 86_400_000
 
 
 class FormatError(ValueError):
@@ -87,7 +95,9 @@ def read_response(item: Any) -> Response:  # noqa: ANN401  # plain data from a f
     reason: Any = None
     if isinstance(status, dict):
         status, reason = status.get("code"), status.get("message")
-    return response_of(status, reason, _pairs(data.get("headers")), _response_body(data))
+    ours = data.get(TIMING)
+    times = ours.get("events_ms") if isinstance(ours, dict) else None
+    return response_of(status, reason, _pairs(data.get("headers")), _response_body(data), times)
 
 
 def request_of(method: object, uri: object, headers: Iterable[tuple[Any, Any]], body: object) -> Request:
@@ -97,15 +107,29 @@ def request_of(method: object, uri: object, headers: Iterable[tuple[Any, Any]], 
     return Request.from_uri(str(method or "GET").upper(), uri, _headers(headers), _body(body, "request"))
 
 
-def response_of(status: object, reason: object, headers: Iterable[tuple[Any, Any]], body: object) -> Response:
-    """Make a response of its parts as a file has them, a header for each of its values. Raises FormatError."""
+def response_of(
+    status: object, reason: object, headers: Iterable[tuple[Any, Any]], body: object, times: object = None
+) -> Response:
+    """Make a response of its parts as a file has them, a header for each of its values. Raises FormatError.
+
+    *times* is our own addition; what cannot be read of it is as if it were not there.
+    """
     if isinstance(status, str) and status.isdigit():
         status = int(status)
     if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 999:  # noqa: PLR2004  # HTTP's
         raise FormatError("the response has no status code")
     fields = _headers(headers)
     events = is_event_stream(header(fields, "content-type"))
-    return Response(status, fields, _body(body, "response"), reason if isinstance(reason, str) else "", events)
+    text = reason if isinstance(reason, str) else ""
+    return Response(status, fields, _body(body, "response"), text, events, None, () if times is None else _times(times))
+
+
+def _times(value: object) -> tuple[int, ...]:
+    """Read times as we write them, ``12,40,71``; none of them is beyond a day, or before the one in front of it."""
+    text = str(value)
+    if not _TIMES.fullmatch(text):
+        return ()
+    return tuple(accumulate((min(int(time), _LATEST) for time in text.split(",")), max))
 
 
 def _part(item: Any, name: str) -> dict[str, Any]:  # noqa: ANN401  # plain data from a file

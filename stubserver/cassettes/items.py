@@ -56,7 +56,8 @@ def _request(found: layout.Layout, *, headers: bool) -> Request:
 
 
 def _response(found: layout.Layout) -> Response:
-    return dialect.response_of(found.value("code"), found.value("message"), found.headers("got"), found.value("string"))
+    status, reason = found.value("code"), found.value("message")
+    return dialect.response_of(status, reason, found.headers("got"), found.value("string"), found.times())
 
 
 def _one_line_end(raw: bytes) -> bytes:

@@ -55,7 +55,7 @@ _ITEM: Final = re.compile(
     + _value(b"message", 6)
     +
     # What our own writer adds, where vcrpy ignores it.
-    rb"(?: {4}x_stubserver:\n {6}events_ms: (?:'[0-9]*'|[0-9]+(?:,[0-9]+)+)\n)?+"
+    rb"(?: {4}x_stubserver:\n {6}events_ms: (?P<times>'[0-9]*'|[0-9]+(?:,[0-9]+)+)\n)?+"
 )
 _NEXT: Final = re.compile(r"\n {6}(?! )")
 # Characters that YAML takes for line breaks or refuses: such text goes to the full parser.
@@ -80,6 +80,11 @@ class Layout:
         if raw is None:
             return binary(self._found[f"{name}_block"].partition(b"\n")[2])
         return _scalar(_text(raw))
+
+    def times(self) -> str | None:
+        """Return what our own writer added; None for nothing."""
+        raw = self._found["times"]
+        return None if raw is None else raw.decode("ascii").strip("'")
 
     def headers(self, name: str) -> list[tuple[str, Any]]:
         """Return the headers ``sent`` or ``got``: a pair for every value."""

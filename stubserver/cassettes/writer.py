@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from stubserver.cassettes.format import TIMING
 from stubserver.cassettes.items import read_item
 from stubserver.errors import CassetteError
 from stubserver.messages import Headers, Interaction
@@ -48,8 +49,8 @@ class Place(NamedTuple):
     length: int
 
 
-def item_text(interaction: Interaction, extra: dict[str, Any] | None = None) -> bytes:
-    """Write one item as vcrpy does. *extra* goes under ``response.x_stubserver``, where vcrpy ignores it.
+def item_text(interaction: Interaction) -> bytes:
+    """Write one item as vcrpy does; when the events came goes where vcrpy ignores it.
 
     Raises ValueError for text that YAML cannot hold.
     """
@@ -61,8 +62,8 @@ def item_text(interaction: Interaction, extra: dict[str, Any] | None = None) -> 
         "headers": _lists(response.headers),
         "status": {"code": response.status, "message": response.reason or "OK"},
     }
-    if extra:
-        answer["x_stubserver"] = extra
+    if response.times:
+        answer[TIMING] = {"events_ms": ",".join(map(str, response.times))}
     asked = {
         "body": _text_or_bytes(request.body) if request.body else None,
         "headers": _lists(request.headers),
