@@ -20,7 +20,7 @@ from stubserver.relay import Relayed
 from stubserver.scrubbing import Scrubber
 from stubserver.wire import HOP_BY_HOP
 
-__all__ = ["Keeper", "Kept", "Per", "RecordMode"]
+__all__ = ["Keeper", "Kept", "Per", "RecordMode", "prepare_target", "storable"]
 
 _PART_BYTES: Final = 50_000_000
 _NOT_STORED: Final = HOP_BY_HOP | {"content-encoding", "content-length"}
@@ -89,16 +89,11 @@ class Keeper:
             return Kept("", relayed.cut)
         if relayed.body is None:
             return Kept("", "the answer is too large to keep")
-        body = decoded(head.headers, relayed.body)
-        if body is None:
-            return Kept("", "the answer's compression does not unpack, or to too much")
-        reason = why_not(head.status, head.headers, body, self._statuses)
-        if reason is not None:
-            return Kept("", reason)
-        scrubbed = self._scrubber.interaction(Interaction(request, _stored(head, body, relayed.times)))
-        if scrubbed is None:
-            return Kept("", "a hook refused it")
-        return self._write(_with_lengths(scrubbed))
+        found = Interaction(request, head._replace(body=relayed.body, times=relayed.times))
+        kept = storable(found, self._scrubber, self._statuses)
+        if isinstance(kept, str):
+            return Kept("", kept)
+        return self._write(kept)
 
     def _write(self, interaction: Interaction) -> Kept:
         path = self._path(interaction.request)
@@ -138,10 +133,23 @@ class Keeper:
             number += 1
 
 
-def _stored(head: Response, body: bytes, times: tuple[int, ...]) -> Response:
+def storable(found: Interaction, scrubber: Scrubber, statuses: frozenset[int] = KEPT_STATUSES) -> Interaction | str:
+    """Return *found* as it is kept: decoded, without secrets, its lengths corrected; or say why it is not kept."""
+    request, response = found
+    body = decoded(response.headers, response.body)
+    if body is None:
+        return "the answer's compression does not unpack, or to too much"
+    reason = why_not(response.status, response.headers, body, statuses)
+    if reason is not None:
+        return reason
+    scrubbed = scrubber.interaction(Interaction(request, _stored(response, body)))
+    return "a hook refused it" if scrubbed is None else _with_lengths(scrubbed)
+
+
+def _stored(head: Response, body: bytes) -> Response:
     """Return the response as it is kept: decoded, nothing of the connection, nothing of ours."""
     headers = tuple(pair for pair in head.headers if not pair[0].lower().startswith("x-stubserver-"))
-    return head._replace(headers=without_headers(headers, _NOT_STORED), body=body, times=times)
+    return head._replace(headers=without_headers(headers, _NOT_STORED), body=body)
 
 
 def _with_lengths(found: Interaction) -> Interaction:

@@ -19,7 +19,7 @@ FLOORS = (
     ("wire", "scrubbing", "comparison", "upstream"),
     ("cassettes", "dummy", "journal", "keeping", "relay"),
     ("folding", "rewriting", "drift"),
-    ("replay", "misses", "listing", "keeper", "pacing"),
+    ("replay", "misses", "listing", "keeper", "pacing", "interchange"),
     ("recorder",),
     ("forwarder",),
     ("app",),
