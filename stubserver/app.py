@@ -116,7 +116,7 @@ class App:
         request, key, forwarder = prepared.request, prepared.key, self.forwarder
         if forwarder is not None and forwarder.always:
             return forwarder.answer(request)
-        if not playlist.recordings and self.fallback is Fallbacks.DUMMY and forwarder is None:
+        if not playlist and self.fallback is Fallbacks.DUMMY and forwarder is None:
             return self._dummy(prepared)
         decision = self._recorder.decide(playlist, key, request)
         if not isinstance(decision, Played) and playlist is self.library.playlist and self.look_again():

@@ -57,6 +57,7 @@ NOT_JSON: Final = object()
 
 ROUTE_SIZE: Final = 8
 _BODY_SIZE: Final = 16
+KEY_SIZE: Final = ROUTE_SIZE + _BODY_SIZE
 
 # orjson reads integers beyond 64 bits as floats, which would make different numbers equal: those bodies go to json.
 _DIGITS_ALIKE: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))  # noqa: PLR2004  # "0" to "9"

@@ -26,8 +26,8 @@ def miss(
     near = near_misses(playlist, key, request, rules)
     if used_up is not None:
         what = f"every recording of this request was played; the last one is {used_up.label}"
-    elif playlist.recordings:
-        what = f"none of the {len(playlist.recordings)} recordings matches"
+    elif playlist:
+        what = f"none of the {len(playlist)} recordings matches"
     else:
         what = "no cassettes are loaded"
     return f"no recording for {request.method} {clean_text(request.target)[:200]}: {what}{_closest(near)}", near

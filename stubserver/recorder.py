@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from stubserver import replay
 from stubserver.canonical import Rules, json_value
 from stubserver.cassettes.playlist import Exhausted, Played, Playlist
-from stubserver.cassettes.recordings import Recording
+from stubserver.cassettes.recordings import CassetteFile, Recording
 from stubserver.dummy.errors import envelope
 from stubserver.errors import CassetteError
 from stubserver.messages import Answer, Headers, Request, Response
@@ -45,7 +45,7 @@ class Recorder:
     def __init__(self, rules: Rules, error_status: int) -> None:
         self._rules = rules
         self._error_status = error_status
-        self._made: OrderedDict[tuple[Recording, str], Answer] = OrderedDict()
+        self._made: OrderedDict[tuple[CassetteFile, int, str], Answer] = OrderedDict()
         self._made_bytes = 0
         self._lock = Lock()
 
@@ -61,7 +61,7 @@ class Recorder:
         recording = played.recording
         answer = None
         if not played.other_mode:
-            answer = self._made.get((recording, accepted))
+            answer = self._made.get((recording.file, recording.number, accepted))
         if answer is None:
             answer = self._make(played, request, accepted)
         return self._drifted(answer, recording, request) if played.drifted else answer
@@ -82,9 +82,10 @@ class Recorder:
 
     def _keep(self, recording: Recording, accepted: str, answer: Answer) -> None:
         with self._lock:
-            if (recording, accepted) in self._made:
+            key = recording.file, recording.number, accepted
+            if key in self._made:
                 return  # another thread was quicker
-            self._made[recording, accepted] = answer
+            self._made[key] = answer
             self._made_bytes += _cost(answer)
             while self._made_bytes > _CACHED_BYTES:
                 # Not next(iter()) of a dict, which walks over all that was deleted before.

@@ -381,7 +381,10 @@ def test_what_was_just_recorded_counts_as_played_and_is_not_read_again(folder: P
         assert library.add(path, *made) == f"tapes/{name}#{number}"
     assert not library.changed()
     assert isinstance(played(library.playlist, "x"), Exhausted)
-    assert answers(library)[-2:] == ["x", "x"]
+    expected = (
+        ["a", "b1", "b2", "x", "x", "d", "e", "c"] if name == "b.yaml" else ["a", "b1", "b2", "d", "e", "c", "x", "x"]
+    )
+    assert answers(library) == expected
     found = library.named(path.stem)
     assert found is not None
     assert names_of(found[0])[-2:] == ["x", "x"]

@@ -14,6 +14,7 @@ from tapes import CHAT, ask, chunks, events, recorded, request
 
 from stubserver.canonical import Rules
 from stubserver.cassettes.playlist import Exhausted, OnExhausted, Played, Playlist, clean_secrets
+from stubserver.cassettes.recordings import Recording, Reel
 from stubserver.messages import Request
 
 AZURE = "/openai/deployments/gpt-4o/chat/completions"
@@ -31,7 +32,7 @@ def make(tmp_path: Path) -> Make:
     ) -> Playlist:
         rules = rules or Rules()
         file = read(tmp_path / "tape.yaml", dump({"interactions": list(items)}), rules)
-        return Playlist(file.recordings, rules, OnExhausted(policy), drift=drift)
+        return Playlist([file.recordings], rules, OnExhausted(policy), drift=drift)
 
     return making
 
@@ -234,28 +235,37 @@ def test_a_renewed_playlist_knows_what_was_played(tmp_path: Path, write: Callabl
         return read(tmp_path / "tape.yaml", write({"interactions": items})).recordings
 
     items = [recorded(ONE, {"n": 1}), recorded(ONE, {"n": 2}), recorded(TWO), recorded(TWO)]
-    playlist = Playlist(reading(*items), Rules(), OnExhausted.ERROR, drift=False)
+    playlist = Playlist([reading(*items)], Rules(), OnExhausted.ERROR, drift=False)
     for body in (ONE, ONE, TWO):
         play(playlist, request(body))
     items[1] = recorded(ONE, {"n": "changed"})
-    renewed = playlist.renewed(reading(*items, recorded(ONE)))
-    assert [r.number for r in renewed.unplayed()] == [2, 4, 5]
-    assert [number(renewed, request(body)) for body in (ONE, ONE, ONE, TWO, TWO)] == [2, 5, -5, 4, -4]
+    playlist.renew([reading(*items, recorded(ONE))])
+    assert [r.number for r in playlist.unplayed()] == [2, 4, 5]
+    assert [number(playlist, request(body)) for body in (ONE, ONE, ONE, TWO, TWO)] == [2, 5, -5, 4, -4]
 
 
 def test_a_renewed_playlist_keeps_its_rules(make: Make) -> None:
-    old = make(recorded(ONE), rules=BODILESS, policy="error", drift=True)
-    renewed = old.renewed(old.recordings)
-    assert [number(renewed, request(TWO), BODILESS) for _ in range(2)] == [1, -1]
+    playlist = make(recorded(ONE), rules=BODILESS, policy="error", drift=True)
+    playlist.renew([playlist.recordings[0].file.recordings])
+    assert [number(playlist, request(TWO), BODILESS) for _ in range(2)] == [1, -1]
+
+
+def without_last(playlist: Playlist) -> tuple[Reel, Recording]:
+    """Return the recordings of a playlist in a reel of their own, but for the last one."""
+    *others, last = playlist.recordings
+    reel = Reel(last.file)
+    for recording in others:
+        reel.append(recording)
+    return reel, last
 
 
 def test_a_recording_just_made_counts_as_played(make: Make) -> None:
-    playlist = make(recorded(ONE), recorded(with_ids("call_1"), path=AZURE), policy="error")
-    made = playlist.recordings.pop()
-    playlist = Playlist(playlist.recordings, Rules(), OnExhausted.ERROR, drift=False)
+    reel, made = without_last(make(recorded(ONE), recorded(with_ids("call_1"), path=AZURE)))
+    playlist = Playlist([reel], Rules(), OnExhausted.ERROR, drift=False)
     assert number(playlist, request(with_ids("call_2"))) is None
-    playlist.add(made)
-    assert playlist.recordings[-1] is made
+    reel.append(made)
+    playlist.add(reel)
+    assert playlist.recordings[-1] == made
     assert [r.number for r in playlist.unplayed()] == [1]
     assert number(playlist, request(with_ids("call_2"))) == -2
     playlist.reset()
@@ -263,11 +273,11 @@ def test_a_recording_just_made_counts_as_played(make: Make) -> None:
 
 
 def test_a_recording_just_made_comes_last_in_a_second_look(make: Make) -> None:
-    whole = make(recorded(with_ids("call_1")), recorded(with_ids("call_2")), recorded(with_ids("call_3")))
-    first, second, made = whole.recordings
-    playlist = Playlist([first, second], Rules(), OnExhausted.LAST)
+    reel, made = without_last(make(*(recorded(with_ids(f"call_{n}")) for n in (1, 2, 3))))
+    playlist = Playlist([reel], Rules(), OnExhausted.LAST)
     assert number(playlist, request(with_ids("call_9"))) == 1
-    playlist.add(made)
+    reel.append(made)
+    playlist.add(reel)
     assert [number(playlist, request(with_ids("call_9"))) for _ in range(3)] == [2, 3, 3]
 
 

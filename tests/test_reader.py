@@ -218,7 +218,7 @@ def test_items_that_are_no_http_are_counted_and_left_out(path: Path, expected: l
 )
 def test_a_cassette_without_items_is_empty(path: Path, text: str) -> None:
     file = read(path, text)
-    assert (file.recordings, file.problems, file.skipped) == ([], [], 0)
+    assert (list(file.recordings), file.problems, file.skipped) == ([], [], 0)
 
 
 OTHER_FILES: dict[str, str | bytes] = {
@@ -267,7 +267,7 @@ def test_a_recording_knows_its_request(path: Path, text: str) -> None:
         asked = recording.interaction().request
         assert recording.key == rules.key(asked)
         assert recording.loose == recording.key[:8] + rules.loose_body_key(asked)
-        assert (recording.method, recording.size) == (asked.method, len(asked.body))
+        assert recording.size == len(asked.body)
     assert [r.stream for r in recordings] == [False, True, False]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from urllib.parse import unquote
 
 from stubserver.canonical import Rules
 from stubserver.cassettes.playlist import OnExhausted, Playlist, clean_secrets
+from stubserver.cassettes.positions import Positions
 from stubserver.cassettes.recordings import (
     CassetteFile,
-    Recording,
+    Reel,
     Stamp,
     normal_route,
     recording_of,
@@ -71,11 +71,20 @@ class Library:
         self._named: dict[str, Playlist] = {}
         self._lock = Lock()
         self._reloading = Lock()
+        self._positions = Positions()
         self._all = self._playlist(())
         self.report = self._load()
 
-    def _playlist(self, recordings: Iterable[Recording]) -> Playlist:
-        return Playlist(recordings, self.rules, self._policy, drift=self._drift, scrub=self._scrub)
+    def _playlist(self, reels: Iterable[Reel], name: str = "") -> Playlist:
+        return Playlist(
+            reels,
+            self.rules,
+            self._policy,
+            drift=self._drift,
+            scrub=self._scrub,
+            positions=self._positions,
+            salt=hash(("named", name)) & (2**64 - 1) if name else 0,
+        )
 
     @property
     def watched(self) -> bool:
@@ -116,14 +125,13 @@ class Library:
                 return None
             playlist = self._named.get(name)
             if playlist is None:
-                playlist = self._named[name] = self._playlist(self._by_name[name].recordings)
+                playlist = self._named[name] = self._playlist([self._by_name[name].recordings], name)
             return playlist
 
     def reset(self) -> None:
         """Forget what was played, everywhere."""
-        self._all.reset()
-        for playlist in list(self._named.values()):
-            playlist.reset()
+        with self._positions.lock:
+            self._positions.clear()
 
     def changed(self) -> bool:
         """Tell whether a file was added, taken away or changed since it was read."""
@@ -140,20 +148,22 @@ class Library:
             file = self._files.get(str(path)) or self._new_file(path)
             number, request = len(file.recordings) + 1, interaction.request
             normal = normal_route(request, self.rules)
-            recording = recording_of(file, number, request, self.rules, normal=lambda *_: normal)
-            recording.offset, recording.length, recording.check = offset, len(item), zlib.crc32(item)
-            if file.recordings and offset != file.recordings[-1].offset + file.recordings[-1].length:
+            reel = file.recordings
+            recording = recording_of(
+                file, number, request, self.rules, normal=lambda *_: normal, offset=offset, raw=item
+            )
+            if reel and offset != reel[-1].offset + reel[-1].length:
                 return recording.label  # another one was written in between: the next look reads the file again
-            file.recordings.append(recording)
+            reel.append(recording)
             stamp = _stamp(str(path))
             if stamp and stamp[0] - offset - len(item) <= _LONGEST_TAIL:  # else more was written behind it by now
                 file.stamp = stamp
                 self._seen = {**self._seen, str(path): stamp}
-            self._all.add(recording)
+            self._all.add(reel)
             with self._lock:
                 named = self._named.get(file.name) if self._by_name.get(file.name) is file else None
             if named is not None:
-                named.add(recording)
+                named.add(reel)
         return recording.label
 
     def _new_file(self, path: Path) -> CassetteFile:
@@ -224,13 +234,13 @@ class Library:
     def _renew(self) -> None:
         files = self.files
         once = {file.stamp: file for file in reversed(files)}  # a file and the links to it
-        self._all = self._all.renewed(r for file in files if once[file.stamp] is file for r in file.recordings)
+        self._all.renew(file.recordings for file in files if once[file.stamp] is file)
         by_name = {file.name: file for file in reversed(files)}
         with self._lock:
             self._by_name = by_name
-            self._named = {
-                name: old.renewed(by_name[name].recordings) for name, old in self._named.items() if name in by_name
-            }
+            self._named = {name: old for name, old in self._named.items() if name in by_name}
+            for name, playlist in self._named.items():
+                playlist.renew([by_name[name].recordings])
 
 
 def name_of(relative: str) -> str:

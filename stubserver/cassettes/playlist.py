@@ -7,17 +7,22 @@ same method, path and query.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from threading import Lock
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from stubserver.canonical import Rules, asks_for_stream, route_key
-from stubserver.cassettes.recordings import Recording, any_route
+from stubserver.cassettes.catalogue import Catalogue
+from stubserver.cassettes.positions import Positions
+from stubserver.cassettes.recordings import Recording, Reel, any_route
 from stubserver.messages import Request
 
 __all__ = ["Exhausted", "OnExhausted", "Played", "Playlist"]
+
+_QUEUES: Final = 16_384
+"""So many keys are remembered with their recordings; those of others are looked up again."""
+_SMALL: Final = 64
 
 
 class OnExhausted(StrEnum):
@@ -50,99 +55,134 @@ def clean_secrets(request: Request) -> Request:
 
 
 class _Queue:
-    """The recordings of one key, in recorded order."""
+    """The recordings of one key (or route), in recorded order: where they are, and how far they were played."""
 
-    __slots__ = ("items", "next")
+    __slots__ = ("_at", "_catalogue", "_entries", "_epoch", "_made", "_next", "_round")
 
-    def __init__(self) -> None:
-        self.items: list[Recording] = []
-        self.next = 0
+    def __init__(self, catalogue: Catalogue, entries: list[int]) -> None:
+        self._catalogue = catalogue
+        self._entries = entries
+        self._made: dict[int, Recording] = {}
+        self._epoch = -1
+        self._next = self._at = 0
+        self._round = 1
 
-    def take(self, counts: dict[Recording, int], policy: OnExhausted) -> Recording | None:
+    def __getitem__(self, index: int) -> Recording:
+        recording = self._made.get(index)
+        if recording is None:
+            recording = self._catalogue.at(self._entries[index])
+            if len(self._made) < _SMALL:
+                self._made[index] = recording
+        return recording
+
+    @property
+    def last(self) -> Recording:
+        return self[len(self._entries) - 1]
+
+    def take(self, positions: Positions, salt: int, policy: OnExhausted) -> Recording | None:
         """Return the first one not played yet; then by *policy* the last, each in turn, or none."""
-        items = self.items
-        while self.next < len(items):
-            recording = items[self.next]
-            self.next += 1
-            if recording not in counts:
+        if self._epoch != positions.epoch:
+            self._epoch = positions.epoch
+            self._next = self._at = 0
+            self._round = 1
+        while self._next < len(self._entries):
+            recording = self[self._next]
+            self._next += 1
+            if not positions.get(recording.mark ^ salt):
                 return recording
         if policy is OnExhausted.LAST:
-            return items[-1]
-        if policy is OnExhausted.ERROR:
-            return None
-        self.next += 1
-        return items[(self.next - len(items) - 1) % len(items)]
+            return self.last
+        return None if policy is OnExhausted.ERROR else self._in_turn(positions, salt)
+
+    def _in_turn(self, positions: Positions, salt: int) -> Recording:
+        """Return the first that was played least: all were ``_round`` times, those before ``_at`` more often."""
+        while True:
+            while self._at < len(self._entries):
+                recording = self[self._at]
+                if positions.get(recording.mark ^ salt) <= self._round:
+                    return recording
+                self._at += 1
+            self._at = 0
+            self._round += 1
 
 
 class Playlist:
-    """Recordings with their positions: what was played how often. Thread-safe."""
+    """Recordings with their positions: what was played how often. Thread-safe.
 
-    def __init__(
+    *positions* may be shared with other playlists and other processes; *salt* keeps this one's apart from theirs.
+    """
+
+    def __init__(  # noqa: PLR0913  # the options of the command line
         self,
-        recordings: Iterable[Recording],
+        reels: Iterable[Reel],
         rules: Rules,
         policy: OnExhausted,
         *,
         drift: bool = False,
         scrub: Callable[[Request], Request] = clean_secrets,
+        positions: Positions | None = None,
+        salt: int = 0,
     ) -> None:
         self._rules = rules
         self._policy = policy
         self._drift = drift
         self._scrub = scrub
-        self._lock = Lock()
-        self._counts: dict[Recording, int] = {}
-        self._exact: dict[bytes, _Queue] = {}
-        self._loose: dict[bytes, list[Recording]] = {}
-        self._routes: dict[bytes, set[bytes]] | None = None
-        self._order: dict[Recording, int] = {}
-        self._by_route: dict[bytes, _Queue] = {}
-        self._by_size: dict[bytes, list[Recording]] | None = None
-        self.recordings: list[Recording] = []
-        for recording in recordings:
-            self._add(recording)
+        self._salt = salt
+        self._positions = positions or Positions()
+        self._lock = self._positions.lock
+        self._queues: OrderedDict[bytes, _Queue] = OrderedDict()
+        self._catalogue = Catalogue(reels)
 
-    def _add(self, recording: Recording) -> None:
-        self.recordings.append(recording)
-        queue = self._exact.get(recording.key)
-        if queue is None:
-            queue = self._exact[recording.key] = _Queue()
-        queue.items.append(recording)
-        if recording.loose != recording.key:
-            self._loose.setdefault(recording.loose, []).append(recording)
-        if self._drift:
-            self._by_route.setdefault(recording.key[:8], _Queue()).items.append(recording)
+    @property
+    def recordings(self) -> list[Recording]:
+        """All of them, in order: made now, which takes time and memory when there are many. See also ``len``."""
+        return list(self._catalogue)
 
-    def add(self, recording: Recording) -> None:
-        """Take in a recording that was just made: it counts as played."""
+    def __len__(self) -> int:
+        return len(self._catalogue)
+
+    def __bool__(self) -> bool:
+        return any(self._catalogue.reels)
+
+    def add(self, reel: Reel) -> None:
+        """Take in a recording that was just made and appended to *reel*: it counts as played."""
         with self._lock:
-            self._add(recording)
-            self._counts[recording] = 1
-            self._by_size = None
-            if self._order:
-                self._order[recording] = len(self._order)
-            if self._routes is not None:
-                self._routes.setdefault(recording.normal, set()).add(recording.key[:8])
+            self._catalogue.add(reel)
+            self._queues.clear()
+            self._positions.add(reel[-1].mark ^ self._salt)
 
     def play(self, key: bytes, request: Request) -> Played | Exhausted | None:
         """Find the recording for *request*, whose key is *key*, and mark it as played; None when there is none."""
         with self._lock:
-            queue = self._exact.get(key)
+            queue = self._queue(key, self._catalogue.find)
             if queue is not None:
-                recording = queue.take(self._counts, self._policy)
+                recording = queue.take(self._positions, self._salt, self._policy)
                 if recording is None:
-                    return Exhausted(queue.items[-1])
-                self._counts[recording] = self._counts.get(recording, 0) + 1
+                    return Exhausted(queue.last)
+                self._positions.add(recording.mark ^ self._salt)
                 return Played(recording)
         request = self._scrub(request)  # a recording holds no secrets: a request that does is compared without
+        self._catalogue.get_ready(drift=self._drift)  # before the lock: at the first miss, it takes a while
         with self._lock:
             return self._second_look(key, request)
+
+    def _queue(self, key: bytes, find: Callable[[bytes], list[int]]) -> _Queue | None:
+        """Return the recordings of a key, or of a route (which is shorter); None when there are none."""
+        queue = self._queues.get(key)
+        if queue is None:
+            entries = find(key)
+            if not entries:
+                return None
+            queue = self._queues[key] = _Queue(self._catalogue, entries)
+            if len(self._queues) > _QUEUES:
+                self._queues.popitem(last=False)
+        return queue
 
     def _second_look(self, key: bytes, request: Request) -> Played | Exhausted | None:
         routes = self._same_routes(key[:8], request)
         stream = asks_for_stream(request)
         body = self._rules.loose_body_key(request)
-        found = [r for route in routes for r in self._candidates(route + body)]
+        found = self._catalogue.find_second(route + body for route in routes)
         for other_mode in (False, True):
             matching = [r for r in found if (r.stream != stream) == other_mode or not self._rules.reads_body]
             if matching:
@@ -151,86 +191,58 @@ class Playlist:
             return self._drifted(routes, stream=stream)
         return None
 
-    def _candidates(self, key: bytes) -> list[Recording]:
-        exact = self._exact.get(key)
-        return [*(exact.items if exact else ()), *self._loose.get(key, ())]
-
     def _from(self, recordings: list[Recording], *, other_mode: bool) -> Played | Exhausted:
         """Play from several keys at once: recorded order, then by the policy."""
-        if not self._order:
-            self._order = {recording: n for n, recording in enumerate(self.recordings)}
-        recordings.sort(key=self._order.__getitem__)
-        counts = self._counts
-        least = min(counts.get(r, 0) for r in recordings)
+        counts = [self._positions.get(r.mark ^ self._salt) for r in recordings]
+        least = min(counts)
         if least and self._policy is OnExhausted.ERROR:
             return Exhausted(recordings[-1])
-        if least and self._policy is OnExhausted.LAST:
-            recording = recordings[-1]
-        else:
-            recording = next(r for r in recordings if counts.get(r, 0) == least)
-        counts[recording] = counts.get(recording, 0) + 1
+        last = least and self._policy is OnExhausted.LAST
+        recording = recordings[-1] if last else recordings[counts.index(least)]
+        self._positions.add(recording.mark ^ self._salt)
         return Played(recording, other_mode=other_mode)
 
     def _drifted(self, routes: Iterable[bytes], *, stream: bool) -> Played | None:
         for route in routes:
-            queue = self._by_route.get(route)
-            recording = queue.take(self._counts, OnExhausted.ERROR) if queue else None
+            queue = self._queue(route, self._catalogue.find_route)
+            recording = queue.take(self._positions, self._salt, OnExhausted.ERROR) if queue else None
             if recording is not None:
-                self._counts[recording] = self._counts.get(recording, 0) + 1
+                self._positions.add(recording.mark ^ self._salt)
                 return Played(recording, drifted=True, other_mode=recording.stream != stream)
         return None
 
     def _same_routes(self, own: bytes, request: Request) -> list[bytes]:
         """Return the routes that differ from *own* in the path's prefix only, *own* first."""
-        if self._routes is None:
-            self._routes = {}
-            for recording in self.recordings:
-                self._routes.setdefault(recording.normal, set()).add(recording.key[:8])
         names = (route_key(self._rules.route(request, normal=True)), any_route(request.method))
-        return [own, *sorted({r for name in names for r in self._routes.get(name, ()) if r != own})]
+        return [own, *sorted({r for name in names for r in self._catalogue.routes(name) if r != own})]
 
     def similar(self, key: bytes, request: Request, most: int) -> list[Recording]:
         """Return at most *most* recordings that may be near *request*: of its route first, nearest in length first."""
-        with self._lock:
-            if self._by_size is None:
-                self._by_size = {}
-                for recording in self.recordings:
-                    self._by_size.setdefault(recording.key[:8], []).append(recording)
-                for recordings in self._by_size.values():
-                    recordings.sort(key=_size)
-            own = self._by_size.get(key[:8], [])
-            size = len(request.body)
-            middle = bisect_left(own, size, key=_size)
-            near = own[max(0, middle - most) : middle + most]
-            others = (
-                [r for route, rs in self._by_size.items() if route != key[:8] for r in rs[:most]] if not near else []
-            )
-        return sorted(near or others, key=lambda r: abs(r.size - size))[:most]
+        return self._catalogue.of_size(key[:8], len(request.body), most)
 
     def unplayed(self) -> list[Recording]:
         """Return the recordings that were never played, in order."""
-        with self._lock:
-            return [r for r in self.recordings if r not in self._counts]
+        get, salt = self._positions.get, self._salt
+        found = []
+        for reel in self._catalogue.reels:
+            with self._lock:  # file by file: there may be a million of them
+                found += [r for r in reel if not get(r.mark ^ salt)]
+        return found
 
     def reset(self) -> None:
         """Forget what was played."""
+        for reel in self._catalogue.reels:
+            with self._lock:
+                for recording in reel:
+                    self._positions.forget(recording.mark ^ self._salt)
         with self._lock:
-            self._counts.clear()
-            for queue in (*self._exact.values(), *self._by_route.values()):
-                queue.next = 0
+            self._positions.forgotten()
 
-    def renewed(self, recordings: Iterable[Recording]) -> Playlist:
-        """Return a playlist of *recordings* that knows what was played of those that are in both."""
-        new = Playlist(recordings, self._rules, self._policy, drift=self._drift, scrub=self._scrub)
-        same = {(r.file.path, r.number, r.check, r.key): r for r in new.recordings}
+    def renew(self, reels: Iterable[Reel]) -> None:
+        """Play from *reels* from now on; what was played of those that stay is known by their marks."""
+        catalogue = Catalogue(()) if self._catalogue.stale else self._catalogue
+        prepared = catalogue.prepare(reels)  # before the lock: it takes a while when there are many
         with self._lock:
-            counts = list(self._counts.items())
-        for old, count in counts:
-            recording = same.get((old.file.path, old.number, old.check, old.key))
-            if recording is not None:
-                new._counts[recording] = count
-        return new
-
-
-def _size(recording: Recording) -> int:
-    return recording.size
+            catalogue.publish(prepared)
+            self._catalogue = catalogue
+            self._queues.clear()

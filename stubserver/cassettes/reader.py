@@ -18,7 +18,7 @@ import orjson
 from stubserver.canonical import Rules
 from stubserver.cassettes import format as dialect
 from stubserver.cassettes.items import read_item_request
-from stubserver.cassettes.recordings import CassetteFile, Stamp, normal_route, recording_of, stamp_of
+from stubserver.cassettes.recordings import CassetteFile, Reel, Stamp, normal_route, recording_of, stamp_of
 from stubserver.errors import CassetteError, NotACassetteError
 from stubserver.messages import Interaction, Request
 
@@ -216,7 +216,7 @@ class _Reading:
         if len(self._text) > (_LARGEST_WHOLE if linked else _LARGEST_AGAIN):
             return
         parts = file.recordings, file.problems, file.skipped, file.text
-        file.recordings, file.problems, file.skipped = [], [], 0
+        file.recordings, file.problems, file.skipped = Reel(file), [], 0
         try:
             self._read_whole(self._yaml())
         except CassetteError:
@@ -238,10 +238,10 @@ class _Reading:
     def _add(
         self, request: Request, number: int, offset: int = 0, raw: bytes = b"", kept: Interaction | None = None
     ) -> None:
-        recording = recording_of(self._file, number, request, self._rules, normal=self._normal_route)
-        recording.offset, recording.length, recording.kept = offset, len(raw), kept
-        recording.check = zlib.crc32(raw if kept is None else kept.response.body)
-        self._file.recordings.append(recording)
+        file, normal = self._file, self._normal_route
+        file.recordings.append(
+            recording_of(file, number, request, self._rules, normal=normal, offset=offset, raw=raw, kept=kept)
+        )
 
     def _normal_route(self, route: bytes, request: Request) -> bytes:
         """Return the key of the route without its prefix; most recordings of a file share one."""

@@ -67,7 +67,7 @@ def check(paths: tuple[Path, ...]) -> None:
     found = problems(library)
     for line in found:
         click.echo(plain(line))
-    interactions = count(len(library.playlist.recordings), "interaction")
+    interactions = count(len(library.playlist), "interaction")
     if found:
         end(f"{count(len(found), 'problem')} in {count(len(library.files), 'cassette')}, {interactions}")
     click.echo(f"no problems in {count(len(library.files), 'cassette')}, {interactions}")
@@ -123,7 +123,7 @@ def diff(
     print_report(library.report)
     asked = rows(library, Upstream(upstream, key=key_from(upstream_key_env), ca_bundle=ca_bundle))
     listed = []
-    with click.progressbar(asked, length=len(library.playlist.recordings), file=sys.stderr) as bar:
+    with click.progressbar(asked, length=len(library.playlist), file=sys.stderr) as bar:
         for row in bar:
             listed.append(row)
             if not as_json:

@@ -136,7 +136,7 @@ def _run(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
 
 def _greet(stub: Any, paths: tuple[Path, ...]) -> None:  # noqa: ANN401  # StubServer, imported late
     files = sum(bool(file.recordings or not file.problems) for file in stub.library.files)
-    recordings = len(stub.library.playlist.recordings)
+    recordings = len(stub.library.playlist)
     serving = f"serving {count(recordings, 'interaction')} from {count(files, 'cassette')}"
     say(f"stubserver listening on {stub.url}")
     say(serving if paths else "serving no cassettes: every answer is the dummy's")

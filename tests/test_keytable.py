@@ -1,0 +1,55 @@
+"""Numbers to entries, against a dictionary of lists."""
+
+from __future__ import annotations
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stubserver.cassettes.keytable import KeyTable
+
+NUMBERS = st.integers(1, 40) | st.integers(1, 2**64 - 1) | st.integers(0, 30).map(lambda n: 1 + (n << 32))
+FILE = 1 << 32
+
+
+@given(st.lists(NUMBERS, max_size=300), st.integers(0, 300))
+def test_it_is_a_dictionary_of_lists(numbers: list[int], expected: int) -> None:
+    table, model = KeyTable(expected), dict[int, list[int]]()
+    for row, number in enumerate(numbers):
+        entry = (1 + row % 3) * FILE + row
+        table.add(number, entry)
+        model.setdefault(number, []).append(entry)
+    assert {number: table.find(number) for number in model} == model
+    assert len(table) == len(model)
+    assert table.find(2**63 + 12345) == model.get(2**63 + 12345, [])
+
+
+def test_entries_are_counted_on() -> None:
+    table = KeyTable()
+    table.extend([5, 7, 5], FILE)
+    assert (table.find(5), table.find(7), table.find(6)) == ([FILE, FILE + 2], [FILE + 1], [])
+
+
+def test_many_of_one_number_take_a_time_that_does_not_grow() -> None:
+    table = KeyTable()
+    table.extend([3] * 50_000, FILE)
+    assert table.find(3) == list(range(FILE, FILE + 50_000))
+
+
+def test_it_is_read_while_it_grows() -> None:
+    table, ended = KeyTable(), threading.Event()
+    table.extend(range(1, 100), FILE)
+    wrong: list[list[int]] = []
+
+    def read() -> None:
+        while not ended.is_set():
+            wrong.extend(found for n in range(1, 100) if FILE + n - 1 not in (found := table.find(n)))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    table.extend((n % 5000 + 1 for n in range(30_000)), 2 * FILE)
+    ended.set()
+    reader.join()
+    assert wrong == []
+    assert len(table.find(50)) == 7
