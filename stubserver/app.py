@@ -21,7 +21,7 @@ from stubserver.dummy.errors import envelope
 from stubserver.dummy.settings import DummySettings
 from stubserver.errors import ProtocolError
 from stubserver.journal import Journal
-from stubserver.messages import Answer, Request, Response
+from stubserver.messages import Answer, Delivery, Request, Response
 from stubserver.recorder import Fallbacks, Recorder, source_headers
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["App", "Prepared"]
 
 NAMED: Final = "/__cassette/"
+ADMIN: Final = "/__admin"
 _LOOK_AGAIN_SECONDS: Final = 0.25
 
 
@@ -40,8 +41,8 @@ class Prepared:
     """A request with what follows from it alone.
 
     ``key`` is its match key, ``accepted`` the encodings its client takes, ``cassette`` what stood behind
-    ``/__cassette/`` in its target, None where that is not how it begins. ``dummy`` is the dummy's answer once it was
-    made: a pure function of the request.
+    ``/__cassette/`` in its target, None where that is not how it begins. ``admin``: it is none for the API, but for
+    whoever runs the server. ``dummy`` is the dummy's answer once it was made: a pure function of the request.
     """
 
     request: Request
@@ -49,6 +50,7 @@ class Prepared:
     accepted: str
     cassette: str | None = None
     dummy: Answer | None = None
+    admin: bool = False
 
 
 class App:
@@ -73,6 +75,7 @@ class App:
         """What gives answers their pace; None: they are sent at once. May be changed at any time."""
         self.shaper: Callable[[Request, Answer], Answer] | None = None
         """What is done to every answer on its way out, behind the pacer; it copies what it changes."""
+        self.admin: Callable[[Request], Answer] | None = None
         self._on_report = on_report
         self._looked = time.monotonic()
         self._looking = Lock()
@@ -83,24 +86,31 @@ class App:
         if request.target.startswith(NAMED):
             # Until the cassette is known (files come and go), the key cannot be: see _named.
             return Prepared(request, b"", accepted, request.target[len(NAMED) :])
+        if self.admin is not None and _is_admin(request.target):
+            return Prepared(request, b"", accepted, "", admin=True)
         return Prepared(request, self.library.rules.key(request), accepted)
 
-    def answer(self, prepared: Prepared) -> Answer:
-        """Answer a request and write it down. Never raises for anything that a client or a cassette holds."""
+    def answer(self, prepared: Prepared, delivery: Delivery | None = None) -> Answer:
+        """Answer a request and write it down. Never raises for anything that a client or a cassette holds.
+
+        *delivery* is where whoever sends the answer writes when that was.
+        """
         request = prepared.request
         if prepared.cassette is None:
-            answer = self._answered(prepared, self.library.playlist)
+            answer = self._answered(prepared, self.library.playlist, delivery)
+        elif prepared.admin and self.admin is not None:
+            return self.admin(request)
         else:
-            answer = self._named(prepared, prepared.cassette)
+            answer = self._named(prepared, prepared.cassette, delivery)
         if self.pacer is not None:
             answer = self.pacer(request, answer)
         if self.shaper is not None:
             answer = self.shaper(request, answer)
         if not answer.forwarded:
-            self.journal.add(request, answer)
+            self.journal.add(request, answer, delivery)
         return answer
 
-    def _named(self, prepared: Prepared, target: str) -> Answer:
+    def _named(self, prepared: Prepared, target: str, delivery: Delivery | None) -> Answer:
         """Answer from one named cassette, which has its own positions."""
         path, mark, query = target.partition("?")
         found = self.library.named(path)
@@ -110,12 +120,12 @@ class App:
             return Answer(envelope(404, text, code="no_cassette", headers=source_headers("unmatched")), "unmatched")
         playlist, rest = found
         request = prepared.request._replace(target=rest + mark + query)
-        return self._answered(Prepared(request, self.library.rules.key(request), prepared.accepted), playlist)
+        return self._answered(Prepared(request, self.library.rules.key(request), prepared.accepted), playlist, delivery)
 
-    def _answered(self, prepared: Prepared, playlist: Playlist) -> Answer:
+    def _answered(self, prepared: Prepared, playlist: Playlist, delivery: Delivery | None) -> Answer:
         request, key, forwarder = prepared.request, prepared.key, self.forwarder
         if forwarder is not None and forwarder.always:
-            return forwarder.answer(request)
+            return forwarder.answer(request, delivery)
         if not playlist and self.fallback is Fallbacks.DUMMY and forwarder is None:
             return self._dummy(prepared)
         decision = self._recorder.decide(playlist, key, request)
@@ -125,7 +135,7 @@ class App:
         if isinstance(decision, Played):
             return self._recorder.replayed(decision, request, prepared.accepted)
         if forwarder is not None and (forwarder.records or self.fallback is Fallbacks.FORWARD):
-            return forwarder.answer(request)
+            return forwarder.answer(request, delivery)
         if self.fallback is Fallbacks.ERROR:
             return self._recorder.unmatched(playlist, key, request, decision)
         return self._dummy(prepared)
@@ -170,3 +180,7 @@ class App:
         headers = source_headers("unmatched")
         kind = "server_error" if error.status >= 500 else "invalid_request_error"  # noqa: PLR2004  # HTTP's
         return envelope(error.status, str(error), kind=kind, code=error.code, headers=headers)
+
+
+def _is_admin(target: str) -> bool:
+    return target.startswith(ADMIN) and target[len(ADMIN) : len(ADMIN) + 1] in ("/", "?", "")

@@ -19,11 +19,12 @@ from stubserver import wire
 from stubserver.answers import LiveFraming
 from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
-from stubserver.messages import Answer, Live, Step
+from stubserver.messages import Answer, Delivery, Live, Step
 from stubserver.wire import Limits, RequestParser, State
 
 __all__ = ["Connection", "Known", "Owner", "ServerSettings"]
 
+_now = time.perf_counter
 _RECEIVE: Final = 65_536
 _KNOWN_BYTES: Final = 64 * 1024 * 1024
 _KNOWN_LONGEST: Final = 16 * 1024
@@ -91,6 +92,8 @@ class Connection:
         self._parser = RequestParser(server.settings.limits)
         self._waiting = 0.0
         self._deadline = 0.0
+        self._received = 0.0
+        self._delivery = Delivery()
         self.busy = False
 
     def serve(self) -> None:
@@ -109,6 +112,7 @@ class Connection:
             self._refuse(ProtocolError(500, "The server made a mistake with this request.", "internal_error"))
             raise
         finally:
+            self._note_cut()
             self.close()
 
     def _converse(self) -> None:
@@ -124,6 +128,7 @@ class Connection:
             if not data:
                 return
             self.busy = True
+            self._received = _now()
             entry = known.get(data) if idle else None
             if entry is not None:
                 if not self._answer(*entry):
@@ -157,7 +162,8 @@ class Connection:
 
     def _answer(self, prepared: Prepared, flags: int) -> bool:
         """Send the answer; False when the connection ends with it."""
-        answer = self._app.answer(prepared)
+        delivery = self._delivery = Delivery(self._received)
+        answer = self._app.answer(prepared, delivery)
         if self._server.stopping:
             flags |= wire.CLOSE
         if answer.live is not None:
@@ -167,8 +173,14 @@ class Connection:
         pieces = answer.rendered.get(flags)
         if pieces is None:
             pieces = answer.rendered[flags] = wire.render(answer.response, flags)
-        for piece in pieces:
-            self._send(piece)
+        if len(pieces) == 1:
+            self._send(pieces[0])
+            delivery.first = delivery.last = _now()
+        else:
+            for piece in pieces:
+                self._send(piece)
+                delivery.sent(_now())
+            delivery.last = _now()
         return self._goes_on(answer, flags)
 
     def _goes_on(self, answer: Answer, flags: int) -> bool:
@@ -185,10 +197,12 @@ class Connection:
                 self._pause(step.delay)
             if step.data:
                 self._send(step.data)
+                self._delivery.sent(_now())
             if step.end == "reset":
                 self._reset()
             if step.end:
                 return False
+        self._delivery.last = _now()
         return self._goes_on(answer, flags)
 
     def _pause(self, seconds: float) -> None:
@@ -209,16 +223,19 @@ class Connection:
             try:
                 next(pieces, b"")  # nothing yet; but from here on it hears of a client that left
                 self._send(framing.head)
+                self._delivery.sent(_now())
                 for data in pieces:
                     piece = framing.piece(data)
                     if piece:
                         self._send(piece)
+                        self._delivery.sent(_now())
             except UpstreamError:
                 # The rest will not come. A reset says so even where the end of the connection is the end of the body.
                 self._reset()
                 return False
         if framing.end:
             self._send(framing.end)
+        self._delivery.last = _now()
         if framing.closes:
             self._sock.shutdown(socket.SHUT_WR)
         return not framing.closes
@@ -266,6 +283,13 @@ class Connection:
         # A timeout of the kernel's costs nothing for each call; Python's own would poll before every receive.
         whole = int(seconds)
         self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, int((seconds - whole) * 1e6) or 1))
+
+    def _note_cut(self) -> None:
+        """Write down that the last answer did not leave as a whole, if it did not."""
+        delivery = self._delivery
+        if delivery.received and not delivery.last:
+            delivery.cut = True
+            delivery.last = _now()
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a request that cannot be served, and let the client read that answer before the close."""

@@ -9,7 +9,7 @@ from stubserver.dummy.errors import envelope
 from stubserver.errors import UpstreamError
 from stubserver.journal import Journal
 from stubserver.keeper import Keeper, RecordMode
-from stubserver.messages import Answer, Interaction, Request, Response
+from stubserver.messages import Answer, Delivery, Interaction, Request, Response
 from stubserver.recorder import source_headers
 from stubserver.relay import Relay, Relayed
 from stubserver.scrubbing import Scrubber
@@ -36,7 +36,7 @@ class Forwarder:
         self.records = recording is not None
         self.always = recording is not None and recording.mode is RecordMode.ALL
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request, delivery: Delivery | None = None) -> Answer:
         """Ask the upstream; the answer is live, and writes its own journal entry when it is through."""
         sent = request._replace(scheme="", authority="")
         source = "recorded" if self._keeper is not None else "forwarded"
@@ -44,11 +44,11 @@ class Forwarder:
         try:
             reply = self._upstream.send(request)
         except UpstreamError as error:
-            return self._failed(sent, error, source)
+            return self._failed(sent, error, source, delivery)
         answer = Answer(Response(reply.status), source)
 
         def done(relayed: Relayed) -> None:
-            self._note(self._addressed(request), answer, relay.head, relayed)
+            self._journal.add(self._noted(self._addressed(request), answer, relay.head, relayed), answer, delivery)
 
         relay = Relay(reply, source_headers(source), started, done)
         answer.response, answer.live = relay.head, relay
@@ -60,8 +60,8 @@ class Forwarder:
         headers = tuple((n, uri.authority if n.lower() == "host" else v) for n, v in request.headers)
         return uri._replace(headers=headers, body=request.body)
 
-    def _note(self, request: Request, answer: Answer, head: Response, relayed: Relayed) -> None:
-        """Keep what went through, and write it down: both before the client has the last byte."""
+    def _noted(self, request: Request, answer: Answer, head: Response, relayed: Relayed) -> Request:
+        """Keep what went through, before the client has the last byte; return the request as it is written down."""
         note = relayed.cut
         if self._keeper is not None:
             kept = self._keeper.keep(request, head, relayed)
@@ -69,11 +69,11 @@ class Forwarder:
         answer.note = note
         shown = self._scrubber.cleaned(Interaction(request, head._replace(body=relayed.body or b"")))
         answer.response = shown.response
-        self._journal.add(shown.request, answer)
+        return shown.request
 
-    def _failed(self, request: Request, error: UpstreamError, source: str) -> Answer:
+    def _failed(self, request: Request, error: UpstreamError, source: str, delivery: Delivery | None) -> Answer:
         headers = source_headers(source)
         response = envelope(error.status, str(error), kind="server_error", code="upstream_error", headers=headers)
         answer = Answer(response, source, note=str(error))
-        self._journal.add(self._scrubber.request(request), answer)
+        self._journal.add(self._scrubber.request(request), answer, delivery)
         return answer

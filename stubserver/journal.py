@@ -7,32 +7,37 @@ nothing: secrets are taken out, and bodies cut, when an entry is read.
 from __future__ import annotations
 
 import time
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
-from stubserver.messages import Answer, Request, Response
+from stubserver.messages import MOST_TIMES, Answer, Delivery, Request, Response
 
-__all__ = ["Entry", "Journal"]
+__all__ = ["Entry", "Journal", "cut_body"]
 
 _BODY_SHOWN: Final = 65_536
 _BODY_CLEANED: Final = _BODY_SHOWN + 8192  # a secret that is cut in two would not be known as one
 _ENTRY_COST: Final = 1024
+_STREAM_COST: Final = _ENTRY_COST + 8 * MOST_TIMES
 
 
 class Entry:
     """One request with its answer.
 
     ``number`` counts from 1, ``time`` is in seconds since the epoch, ``source`` and ``cassette`` say where the answer
-    came from, ``drift`` in which JSON paths the recording differs, ``note`` why no answer was found.
+    came from, ``drift`` in which JSON paths the recording differs, ``note`` why no answer was found. ``delivery`` is
+    when it was sent, ``shown`` a place for what a reader made of it.
     """
 
-    __slots__ = ("_answer", "_request", "number", "time")
+    __slots__ = ("_answer", "_request", "delivery", "number", "shown", "time")
 
-    def __init__(self, number: int, when: float, request: Request, answer: Answer) -> None:
+    def __init__(self, number: int, when: float, request: Request, answer: Answer, delivery: Delivery) -> None:
         self.number = number
         self.time = when
+        self.delivery = delivery
+        self.shown: dict[str, Any] | None = None
         self._request = request
         self._answer = answer
 
@@ -42,18 +47,15 @@ class Entry:
         from stubserver.redaction import clean_request  # noqa: PLC0415  # start-up: only a reader needs it
 
         kept = self._request
-        cleaned = clean_request(kept._replace(body=kept.body[:_BODY_CLEANED]))
-        return cleaned._replace(body=_cut(cleaned.body, len(kept.body)))
+        return clean_request(kept._replace(body=b""))._replace(body=cut_body(kept.body))
 
     @property
     def response(self) -> Response:
         """The response without secrets; of a long body, the first 64 KB."""
-        from stubserver.redaction import clean_headers, clean_text  # noqa: PLC0415  # start-up: only a reader needs it
+        from stubserver.redaction import clean_headers  # noqa: PLC0415  # start-up: only a reader needs it
 
         kept = self._answer.response
-        text = kept.body[:_BODY_CLEANED].decode("utf-8", "surrogateescape")
-        cleaned = clean_text(text).encode("utf-8", "surrogateescape")
-        return kept._replace(headers=clean_headers(kept.headers), body=_cut(cleaned, len(kept.body)))
+        return kept._replace(headers=clean_headers(kept.headers), body=cut_body(kept.body))
 
     @property
     def source(self) -> str:
@@ -81,9 +83,48 @@ class Entry:
         return str(value["error"]["message"]) if isinstance(value, dict) else ""
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """How many bytes the bodies of the request and of the response have."""
+        return len(self._request.body), len(self._answer.response.body)
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer has left, or its client has."""
+        return self.delivery.last > 0.0
+
+    @property
+    def first_byte(self) -> float | None:
+        """Seconds from the whole request to the first byte of the answer; None: it has not left, or not by a socket."""
+        return self._seconds(self.delivery.first)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the whole request to the last byte of the answer; None: it has not left, or not by a socket."""
+        return self._seconds(self.delivery.last)
+
+    def event_times(self, events: int) -> list[float | None]:
+        """Return when each of *events* events was sent, in seconds after the request; None where that is not known."""
+        times = self.delivery.times or array("d")
+        if len(times) - events in (1, 2) or len(times) == MOST_TIMES <= events:
+            times = times[1:]  # the head went by itself
+        elif len(times) != events:
+            return [None] * events  # sent in other pieces than events
+        known = [self._seconds(when) for when in times[:events]]
+        return known + [None] * (events - len(known))
+
+    def _seconds(self, when: float) -> float | None:
+        received = self.delivery.received
+        return when - received if when and received else None
+
+    def raw(self) -> tuple[Request, Answer]:
+        """Return request and answer as they are, with what secrets they hold: to work with, never to show."""
+        return self._request, self._answer
+
+    @property
     def size(self) -> int:
         """About how many bytes of memory the entry holds on to."""
-        return len(self._request.body) + len(self._answer.response.body) + _ENTRY_COST
+        cost = _STREAM_COST if self._answer.response.events else _ENTRY_COST
+        return len(self._request.body) + len(self._answer.response.body) + cost
 
     def __repr__(self) -> str:
         """Show number, request line, source and status."""
@@ -102,13 +143,16 @@ class Journal:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._number = 0
+        self.sources = dict.fromkeys(("replayed", "recorded", "forwarded", "dummy", "unmatched"), 0)
+        """How many requests were answered since the start, by where the answer came from."""
         self._lock = Lock()
 
-    def add(self, request: Request, answer: Answer) -> None:
+    def add(self, request: Request, answer: Answer, delivery: Delivery | None = None) -> None:
         """Write an entry; the oldest ones leave when there are too many or too large ones."""
         with self._lock:
             self._number += 1
-            entry = Entry(self._number, time.time(), request, answer)
+            self.sources[answer.source] += 1
+            entry = Entry(self._number, time.time(), request, answer, delivery or Delivery())
             self._entries.append(entry)
             self._bytes += entry.size
             while len(self._entries) > self._most or (self._bytes > self._most_bytes and len(self._entries) > 1):
@@ -119,6 +163,25 @@ class Journal:
         with self._lock:
             self._entries.clear()
             self._bytes = 0
+
+    def get(self, number: int) -> Entry | None:
+        """Return the entry with this number, None when it is not kept, or not any more."""
+        return next((entry for entry in self if entry.number == number), None)
+
+    def remove(self, number: int) -> bool:
+        """Forget one entry; False when there is none of this number."""
+        with self._lock:
+            entry = next((entry for entry in self._entries if entry.number == number), None)
+            if entry is None:
+                return False
+            self._entries.remove(entry)
+            self._bytes -= entry.size
+        return True
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes of memory the entries hold on to."""
+        return self._bytes
 
     @property
     def total(self) -> int:
@@ -140,8 +203,11 @@ class Journal:
             return self._entries[index]
 
 
-def _cut(body: bytes, size: int) -> bytes:
-    """Return what is shown of the cleaned beginning of a body that was *size* bytes long."""
-    if size <= _BODY_CLEANED and len(body) <= _BODY_SHOWN:
-        return body
-    return body[:_BODY_SHOWN] + b" [cut here: %d bytes in all]" % size
+def cut_body(body: bytes) -> bytes:
+    """Return *body* as it is shown: without secrets; of a long one the first 64 KB, with a mark that says so."""
+    from stubserver.redaction import clean_body  # noqa: PLC0415  # start-up: only a reader needs it
+
+    cleaned = clean_body(body[:_BODY_CLEANED])
+    if len(body) <= _BODY_CLEANED and len(cleaned) <= _BODY_SHOWN:
+        return cleaned
+    return cleaned[:_BODY_SHOWN] + b" [cut here: %d bytes in all]" % len(body)

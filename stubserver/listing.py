@@ -12,7 +12,7 @@ from stubserver.cassettes.recordings import Recording
 from stubserver.errors import CassetteError
 from stubserver.redaction import clean_text, secrets_of
 
-__all__ = ["problems", "rows"]
+__all__ = ["problems", "row", "rows"]
 
 
 def rows(library: Library) -> list[dict[str, Any]]:
@@ -21,13 +21,14 @@ def rows(library: Library) -> list[dict[str, Any]]:
     listed = []
     for recording in library.playlist.recordings:
         try:
-            listed.append(_row(recording, repeats[recording.key]))
+            listed.append(row(recording, repeats[recording.key]))
         except CassetteError:
             continue  # it was reported when the library was loaded, or changed since
     return listed
 
 
-def _row(recording: Recording, repeats: int) -> dict[str, Any]:
+def row(recording: Recording, repeats: int) -> dict[str, Any]:
+    """Return the row of one interaction. Raises CassetteError when it cannot be read."""
     interaction = recording.interaction()
     request, response = interaction.request, interaction.response
     body = json_value(request.body)

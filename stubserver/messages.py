@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 __all__ = [
+    "MOST_TIMES",
     "Answer",
+    "Delivery",
     "Headers",
     "Interaction",
     "Live",
@@ -19,6 +22,9 @@ __all__ = [
     "header",
     "without_headers",
 ]
+
+MOST_TIMES: Final = 2000
+"""So many pieces of an answer are timed."""
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order, names as they were sent."""
@@ -167,3 +173,29 @@ class Answer:
     def forwarded(self) -> bool:
         """Whether an upstream was asked; such an answer writes its own journal entry, when it is through."""
         return self.source in {"recorded", "forwarded"}
+
+
+class Delivery:
+    """When a request came and its answer went, in seconds of ``time.perf_counter``; written by the connection.
+
+    ``received``: the request was whole; ``first``: the first byte was sent, ``last``: the last one, each 0.0 as long
+    as it was not; ``times``: each piece of an answer in several, the head first, the first 2 000 of them. ``cut``:
+    the client left before the end, or was made to.
+    """
+
+    __slots__ = ("cut", "first", "last", "received", "times")
+
+    def __init__(self, received: float = 0.0) -> None:
+        self.received = received
+        self.first = 0.0
+        self.last = 0.0
+        self.times: array[float] | None = None
+        self.cut = False
+
+    def sent(self, when: float) -> None:
+        """Note that one piece of the answer, the head or what followed, was sent."""
+        if self.times is None:
+            self.first = when
+            self.times = array("d")
+        if len(self.times) < MOST_TIMES:
+            self.times.append(when)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
@@ -17,11 +18,13 @@ from stubserver.connection import ServerSettings
 from stubserver.dummy.settings import DEFAULT_TEXT, DummySettings
 from stubserver.errors import UsageError
 from stubserver.journal import Journal
+from stubserver.messages import Answer, Request
 from stubserver.recorder import Fallbacks
 from stubserver.server import Server
 from stubserver.wire import Limits
 
 if TYPE_CHECKING:
+    from stubserver.admin import Admin
     from stubserver.recording import Plan, RecordOptions
 
 __all__ = ["StubServer"]
@@ -66,6 +69,9 @@ class StubServer:
         max_body: int = Limits().body,
         timeout: float = 10.0,
         max_connections: int = 16_384,
+        admin: bool = True,
+        admin_token: str | None = None,
+        allowed_host: Iterable[str] = (),
         on_report: Callable[[Report], None] | None = None,
         pace: str | float = "none",
         ttft: float | None = None,
@@ -74,7 +80,7 @@ class StubServer:
         upstream: str | None = None,
         **recording: Unpack[RecordOptions],
     ) -> None:
-        _choice_of("record_mode", record_mode, _RECORD_MODES)
+        self._record_mode = _choice_of("record_mode", record_mode, _RECORD_MODES)
         places = [Path(path) for path in _flat(paths)]
         notes: list[str] = []
         self._plan: Plan | None = None
@@ -108,6 +114,11 @@ class StubServer:
         if self._plan is not None:
             self._plan.connect(self._app)
         self.set_pace(pace, ttft, itl)
+        self._admin: Admin | None = None
+        self._token = _token(admin_token)
+        self._allowed = tuple(allowed_host)
+        if admin:
+            self._app.admin = self._answer_admin
         self._settings = ServerSettings(
             timeout=_seconds(timeout),
             connections=_at_least_one("max_connections", max_connections),
@@ -126,12 +137,14 @@ class StubServer:
                 msg = "the stub is running already: stop it first"
                 raise UsageError(msg)
             server = Server(*self._address, self._app, self._settings)
-            if self._plan is not None:
-                try:
+            try:
+                if self._plan is not None:
                     self._plan.refuse_loop(self._address[0], server.server_port)
-                except UsageError:
-                    server.server_close()
-                    raise
+                if self._app.admin is not None and self._token is None:
+                    _refuse_strangers(self._address[0], str(server.server_address[0]))
+            except UsageError:
+                server.server_close()
+                raise
             self._ended = threading.Event()
             self._threads = [threading.Thread(target=server.serve_forever, name="stubserver-accept", daemon=True)]
             if self._library.watched:
@@ -160,6 +173,9 @@ class StubServer:
         if server is None:
             return
         ended.set()
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            admin.end()
         server.shutdown()
         for thread in threads:
             if thread.is_alive() and thread is not threading.current_thread():
@@ -239,6 +255,29 @@ class StubServer:
         """What was found damaged, or passed over, when the cassettes were loaded."""
         return self._library.report
 
+    def _answer_admin(self, request: Request) -> Answer:
+        """Answer a call of the admin API, which is only put together when the first one comes."""
+        with self._lock:
+            if self._admin is None:
+                from stubserver.admin import Admin, Context, Guard  # noqa: PLC0415  # start-up: most are never asked
+
+                context = Context(self._app, self.reset, self._open_connections, self._options)
+                self._admin = Admin(context, Guard(self._address[0], self._allowed, self._token))
+        return self._admin.answer(request)
+
+    def _options(self) -> dict[str, object]:
+        """Return what the server was started with, as far as somebody who asks the admin API may want to know."""
+        return {
+            "record_mode": self._record_mode,
+            "upstream": self.upstream,
+            "match_on": list(self._rules.match_on),
+            "ignore": list(self._rules.ignore),
+            "cassettes": self._library.names,
+        }
+
+    def _open_connections(self) -> int:
+        return self._server.connections if self._server is not None else 0
+
     def reset(self) -> None:
         """Forget what was played, and empty the journal."""
         self._library.reset()
@@ -264,6 +303,23 @@ def _status(status: int) -> int:
         msg = f"error_status {status} is no error: give a status from 400 to 599"
         raise UsageError(msg)
     return status
+
+
+def _token(token: str | None) -> str | None:
+    if token is not None and not token:
+        msg = "the admin token is empty: give a long random one, or none"
+        raise UsageError(msg)
+    return token
+
+
+def _refuse_strangers(host: str, address: str) -> None:
+    """Raise UsageError when others than this machine reach *address*, and so an admin API that asks for no token."""
+    if not ip_address(address.partition("%")[0]).is_loopback:
+        msg = (
+            f"listening on {host}, others could reach the admin API: give it a token with --admin-token "
+            "(or STUBSERVER_ADMIN_TOKEN), or switch it off with --no-admin"
+        )
+        raise UsageError(msg)
 
 
 def _tokens(number: int) -> int:

@@ -150,8 +150,8 @@ class Fixed(App):
         super().__init__(Library(()))
         self._answer = Answer(response, "dummy")
 
-    def answer(self, prepared: object) -> Answer:
-        del prepared
+    def answer(self, prepared: object, delivery: object = None) -> Answer:
+        del prepared, delivery
         return self._answer
 
 

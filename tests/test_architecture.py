@@ -23,7 +23,7 @@ FLOORS = (
     ("recorder",),
     ("forwarder",),
     ("app",),
-    ("connection", "recording"),
+    ("connection", "recording", "admin"),
     ("server",),
     ("stub",),
     ("cli",),
@@ -42,7 +42,7 @@ DOORS = {
     "pytest": set(),
 }
 
-TESTED_TOGETHER = {"cli": {"test_cli.py"}, "cassettes": {"test_reader.py"}}
+TESTED_TOGETHER = {"admin": {"test_admin.py"}, "cli": {"test_cli.py"}, "cassettes": {"test_reader.py"}}
 """Rooms, and the test files that any of their modules may have its tests in."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

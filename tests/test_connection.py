@@ -356,8 +356,8 @@ class Broken(App):
     def __init__(self) -> None:
         super().__init__(Library(()))
 
-    def answer(self, prepared: object) -> Any:
-        raise LookupError(prepared)
+    def answer(self, prepared: object, delivery: object = None) -> Any:
+        raise LookupError(prepared, delivery)
 
 
 def test_our_own_mistake_is_a_500_that_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

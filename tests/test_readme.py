@@ -50,7 +50,9 @@ def test_example_prints_what_the_readme_says(language: str, code: str, expected:
 def test_every_option_of_serve_is_described() -> None:
     command = main.get_command(click.Context(main), "serve")
     assert command is not None
-    options = {name for option in command.params for name in option.opts if name.startswith("--")}
+    options = {
+        name for option in command.params for name in (*option.opts, *option.secondary_opts) if name.startswith("--")
+    }
 
     described = set(re.findall(r"`(--[a-z-]+)", README))
 

@@ -165,10 +165,10 @@ def test_stop_from_the_thread_of_a_connection(monkeypatch: pytest.MonkeyPatch) -
     port, stopped = stub.port, threading.Event()
     answered = stub._app.answer
 
-    def answer_and_stop(prepared: Any) -> Any:
+    def answer_and_stop(prepared: Any, delivery: Any) -> Any:
         stub.stop(grace=0.01)
         stopped.set()
-        return answered(prepared)
+        return answered(prepared, delivery)
 
     monkeypatch.setattr(stub._app, "answer", answer_and_stop)
     with connect(stub) as client:

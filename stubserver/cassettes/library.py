@@ -14,14 +14,7 @@ from urllib.parse import unquote
 from stubserver.canonical import Rules
 from stubserver.cassettes.playlist import OnExhausted, Playlist, clean_secrets
 from stubserver.cassettes.positions import Positions
-from stubserver.cassettes.recordings import (
-    CassetteFile,
-    Reel,
-    Stamp,
-    normal_route,
-    recording_of,
-    stamp_of,
-)
+from stubserver.cassettes.recordings import CassetteFile, Recording, Reel, Stamp, normal_route, recording_of, stamp_of
 from stubserver.errors import CassetteError, NotACassetteError, UsageError
 from stubserver.messages import Interaction, Request
 
@@ -127,6 +120,13 @@ class Library:
             if playlist is None:
                 playlist = self._named[name] = self._playlist([self._by_name[name].recordings], name)
             return playlist
+
+    def played(self, recording: Recording) -> int:
+        """Return how often *recording* was played, by itself and under the name of its cassette."""
+        file = recording.file
+        with self._lock:
+            named = self._named.get(file.name) if self._by_name.get(file.name) is file else None
+        return self._all.played(recording) + (named.played(recording) if named is not None else 0)
 
     def reset(self) -> None:
         """Forget what was played, everywhere."""

@@ -8,7 +8,7 @@ same method, path and query.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -141,6 +141,10 @@ class Playlist:
     def __len__(self) -> int:
         return len(self._catalogue)
 
+    def __iter__(self) -> Iterator[Recording]:
+        """Make the recordings one by one, in order."""
+        return iter(self._catalogue)
+
     def __bool__(self) -> bool:
         return any(self._catalogue.reels)
 
@@ -228,6 +232,15 @@ class Playlist:
             with self._lock:  # file by file: there may be a million of them
                 found += [r for r in reel if not get(r.mark ^ salt)]
         return found
+
+    def played(self, recording: Recording) -> int:
+        """Return how often *recording* was played."""
+        with self._lock:
+            return self._positions.get(recording.mark ^ self._salt)
+
+    def repeats(self, key: bytes) -> int:
+        """Count the recordings whose match key is *key*."""
+        return len(self._catalogue.find(key))
 
     def reset(self) -> None:
         """Forget what was played."""

@@ -39,6 +39,18 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _admin_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of the admin API to a command."""
+    options = (
+        click.option("--admin/--no-admin", default=True, help="Serve the page and the API under /__admin/, or not."),
+        click.option("--admin-token", envvar="STUBSERVER_ADMIN_TOKEN", metavar="TOKEN", help="Asked for by both."),
+        click.option("--allowed-host", multiple=True, metavar="NAME", help="Serve them under this name; repeatable."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command(epilog=EXAMPLES)
 @click.argument("paths", nargs=-1, type=PATHS, metavar="[PATH]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -91,6 +103,7 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest request body (64 MB).")
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="For a request to arrive (10).")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Open at the same time (16384).")
+@_admin_options
 def serve(paths: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # what click parsed
     """Serve the cassettes at PATH: files, or folders searched for .yaml, .yml and .json (each also .gz).
 
@@ -104,6 +117,7 @@ def serve(paths: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # w
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @_recording_options
+@_admin_options
 def record(path: Path, **options: Any) -> None:  # noqa: ANN401  # what click parsed
     """Pass requests on to the upstream and keep what is new in CASSETTE: a .yaml file, or a folder.
 

@@ -1,0 +1,78 @@
+"""The server itself over HTTP: is it well, what is it set to, start again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from stubserver import __version__
+from stubserver.admin.calls import Call, RefusedError, json_body
+from stubserver.dummy.errors import json_response
+from stubserver.messages import Response
+from stubserver.recorder import Fallbacks
+
+if TYPE_CHECKING:
+    from stubserver.admin.context import Context
+
+__all__ = ["change", "health", "reset", "settings"]
+
+
+def health(context: Context, _call: Call) -> Response:
+    """``GET health``."""
+    uptime = round(time.time() - context.started, 3)
+    return json_response({"status": "healthy", "version": __version__, "uptime_seconds": uptime})
+
+
+def reset(context: Context, call: Call) -> Response:
+    """``POST reset``: positions and journal."""
+    json_body(call.request, needed=False)
+    context.reset()
+    return Response(204)
+
+
+def settings(context: Context, _call: Call) -> Response:
+    """``GET settings``: what may be changed first, then what may only be read."""
+    changeable = {name: setting.get(context) for name, setting in SETTINGS.items()}
+    return json_response({**changeable, "read_only": context.options()})
+
+
+def change(context: Context, call: Call) -> Response:
+    """``PUT settings``: those that are named, all of them or, when one cannot be, none."""
+    wanted = json_body(call.request)
+    unknown = next((name for name in wanted if name not in SETTINGS), None)
+    if unknown is not None:
+        msg = f"{unknown[:40]!a} cannot be set; these can: {', '.join(SETTINGS)}"
+        raise RefusedError(400, msg, "unknown_setting")
+    checked = {name: SETTINGS[name].check(context, value) for name, value in wanted.items()}
+    with context.lock:
+        for name, value in checked.items():
+            SETTINGS[name].put(context, value)
+    return settings(context, call)
+
+
+class Setting(NamedTuple):
+    """One that may be changed while the server runs: read it, check a value (RefusedError), put it in place."""
+
+    get: Callable[[Context], Any]
+    check: Callable[[Context, Any], Any]
+    put: Callable[[Context, Any], None]
+
+
+def _check_fallback(context: Context, value: Any) -> Fallbacks:  # noqa: ANN401  # any JSON value
+    if value not in tuple(Fallbacks):
+        msg = f"fallback has to be one of {', '.join(Fallbacks)}"
+        raise RefusedError(400, msg, "bad_setting")
+    if value == Fallbacks.FORWARD and context.app.forwarder is None:
+        msg = "fallback forward needs an upstream: start the server with --upstream"
+        raise RefusedError(409, msg, "no_upstream")
+    return Fallbacks(value)
+
+
+def _put_fallback(context: Context, value: Fallbacks) -> None:
+    context.app.fallback = value
+
+
+SETTINGS: Final[dict[str, Setting]] = {
+    "fallback": Setting(lambda context: str(context.app.fallback), _check_fallback, _put_fallback),
+}

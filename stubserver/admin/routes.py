@@ -1,0 +1,71 @@
+"""Which call is answered by which function. A plain table, the first fit counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from stubserver.admin import cassette_calls, control, feed, journal_calls, static
+from stubserver.admin.calls import Call, RefusedError, call_of
+from stubserver.admin.context import Context
+from stubserver.messages import Live, Request, Response
+
+__all__ = ["ROUTES", "Route", "find"]
+
+Function = Callable[[Context, Call], Response | Live]
+_LISTED: Final = ("offset", "limit", "file", "q")
+
+
+class Route(NamedTuple):
+    """``path`` is matched whole, after ``/__admin``; its group, if it has one, becomes ``Call.rest``.
+
+    ``takes`` are the parameters of its query; ``is_open``: it needs no token.
+    """
+
+    method: str
+    path: str
+    function: Function
+    takes: tuple[str, ...] = ()
+    is_open: bool = False
+
+
+ROUTES: Final = (
+    Route("GET", "", static.to_page),
+    Route("GET", "/", static.page),
+    Route("GET", "/static/([^/]+)", static.asset),
+    Route("GET", "/health", control.health, is_open=True),
+    Route("GET", "/requests", journal_calls.listed, journal_calls.FILTERS),
+    Route("DELETE", "/requests", journal_calls.clear),
+    Route("GET", "/requests/([^/]+)", journal_calls.one),
+    Route("DELETE", "/requests/([^/]+)", journal_calls.forget),
+    Route("GET", "/events", feed.follow, ("since",)),
+    Route("GET", "/interactions", cassette_calls.interactions, (*_LISTED, "played")),
+    Route("GET", "/interactions/unplayed", cassette_calls.unplayed, _LISTED),
+    Route("GET", "/interactions/(.+)", cassette_calls.interaction),
+    Route("GET", "/cassettes", cassette_calls.cassettes),
+    Route("GET", "/cassettes/(.+)/file", cassette_calls.download),
+    Route("POST", "/reset", control.reset),
+    Route("GET", "/settings", control.settings),
+    Route("PUT", "/settings", control.change),
+)
+_COMPILED: Final = [(re.compile(route.path), route) for route in ROUTES]
+
+
+def find(request: Request, path: str) -> tuple[Route, str]:
+    """Return the route for *path*, with what stands in its group. Raises RefusedError: 404, or 405 with Allow."""
+    method = "GET" if request.method == "HEAD" else request.method
+    fits = [(route, found) for pattern, route in _COMPILED if (found := pattern.fullmatch(path))]
+    for route, found in fits:
+        if route.method == method:
+            return route, found[1] if found.re.groups else ""
+    if not fits:
+        raise RefusedError(404, f"the admin API has nothing at {path[:80]!a}", "not_found")
+    methods = sorted({route.method for route, _ in fits})
+    allowed = ", ".join(sorted([*methods, "HEAD"] if "GET" in methods else methods))
+    raise RefusedError(405, f"only {allowed} here", "method_not_allowed", (("allow", allowed),))
+
+
+def perform(context: Context, route: Route, rest: str, request: Request) -> Response | Live:
+    """Call the function of *route*."""
+    return route.function(context, call_of(request, rest, route.takes))
