@@ -13,12 +13,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import closing, suppress
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from stubserver import wire
 from stubserver.answers import LiveFraming
 from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
+from stubserver.leaving import Leavers
 from stubserver.messages import Answer, Delivery, Live, Step
 from stubserver.wire import Limits, RequestParser, State
 
@@ -52,6 +54,7 @@ class Owner(Protocol):
     app: App
     settings: ServerSettings
     known: Known
+    leavers: Leavers
     stopping: bool
 
 
@@ -163,7 +166,15 @@ class Connection:
     def _answer(self, prepared: Prepared, flags: int) -> bool:
         """Send the answer; False when the connection ends with it."""
         delivery = self._delivery = Delivery(self._received)
-        answer = self._app.answer(prepared, delivery)
+        forwarder = self._app.forwarder
+        if forwarder is None:
+            return self._send_answer(self._app.answer(prepared, delivery), flags)
+        leaves = partial(forwarder.interrupt, threading.get_ident())
+        with self._server.leavers.watching(self._sock, leaves):
+            return self._send_answer(self._app.answer(prepared, delivery), flags)
+
+    def _send_answer(self, answer: Answer, flags: int) -> bool:
+        delivery = self._delivery
         if self._server.stopping:
             flags |= wire.CLOSE
         if answer.live is not None:

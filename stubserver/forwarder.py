@@ -13,7 +13,7 @@ from stubserver.messages import Answer, Delivery, Interaction, Request, Response
 from stubserver.recorder import source_headers
 from stubserver.relay import Relay, Relayed
 from stubserver.scrubbing import Scrubber
-from stubserver.upstream import Upstream
+from stubserver.upstream import Upstream, interrupt
 
 __all__ = ["Forwarder", "Recording"]
 
@@ -53,6 +53,10 @@ class Forwarder:
         relay = Relay(reply, source_headers(source), started, done)
         answer.response, answer.live = relay.head, relay
         return answer
+
+    def interrupt(self, thread: int) -> None:
+        """End the request to the upstream that a thread waits for: its client has left."""
+        interrupt(thread)
 
     def _addressed(self, request: Request) -> Request:
         """Return *request* as it was sent to the upstream: its own address, and no other host."""

@@ -99,7 +99,9 @@ class Relay:
             )
             for event in whole:
                 self._came()
-                self._ended = self._ended or event.startswith(_ENDS)
+                if event.startswith(_ENDS):
+                    self._ended = True
+                    self._reply.stay()
                 yield event
             buffer = rest
             if len(buffer) > _LONGEST_EVENT:

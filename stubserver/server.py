@@ -19,6 +19,7 @@ from stubserver import wire
 from stubserver.app import App
 from stubserver.connection import Connection, Known, ServerSettings
 from stubserver.errors import ProtocolError, UsageError
+from stubserver.leaving import Leavers
 from stubserver.threads import Threads
 
 __all__ = ["Server"]
@@ -43,6 +44,7 @@ class Server(ThreadingHTTPServer):
         self.app = app
         self.settings = settings
         self.known = Known()
+        self.leavers = Leavers()
         self.stopping = False
         self.owned = True
         """False in a forked child: the threads and connections are the parent's."""
@@ -113,6 +115,7 @@ class Server(ThreadingHTTPServer):
         for connection in list(self._connections):
             connection.interrupt(busy_too=True)
         self._workers.end(1.0)
+        self.leavers.end()
 
     @property
     def connections(self) -> int:
@@ -176,6 +179,7 @@ class Server(ThreadingHTTPServer):
         self.stopping = True
         for connection in list(self._connections):
             connection.close()
+        self.leavers.let_go()
         self.server_close()
 
 

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http.client import HTTPException
+from http.client import HTTPException, RemoteDisconnected
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,12 +20,13 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from stubserver.bodies import TOKEN
+from stubserver.calls import Call, interrupt, pool_classes
 from stubserver.errors import UpstreamError, UsageError
 from stubserver.messages import Headers, Request, header, without_headers
 from stubserver.redaction import is_secret_header
 from stubserver.wire import HOP_BY_HOP
 
-__all__ = ["Reply", "Timeouts", "Upstream"]
+__all__ = ["Reply", "Timeouts", "Upstream", "interrupt"]
 
 _PIECE: Final = 65_536
 _POOL: Final = 256
@@ -48,9 +49,10 @@ class Timeouts(NamedTuple):
 class Reply:
     """An answer of the upstream whose body is still coming."""
 
-    def __init__(self, response: requests.Response, until: float) -> None:
+    def __init__(self, response: requests.Response, until: float, call: Call) -> None:
         self._response = response
         self._until = until
+        self._call = call
         self.status = response.status_code
         self.reason = _NOT_TEXT.sub(" ", response.reason or "").strip()
         self.headers: Headers = tuple(_pairs(response))
@@ -63,10 +65,12 @@ class Reply:
         Raises UpstreamError when it stops before its framing says so, or takes longer than it may.
         """
         raw = self._response.raw
+        self._call.waits(raw.shutdown)
         while True:
             try:
                 piece = raw.read1(_PIECE, decode_content=False)
             except _FAILURES as error:
+                self._call.check()
                 raise _translated(error) from error
             if not piece:
                 break
@@ -74,6 +78,7 @@ class Reply:
             yield piece
             if time.monotonic() > self._until:
                 raise UpstreamError(504, "the upstream's answer took longer than it may in all")
+        self._call.check()  # an interrupted wait may look like the end of the connection, and that like the end of all
         self._check_end()
 
     def _check_end(self) -> None:
@@ -95,8 +100,13 @@ class Reply:
         with suppress(ValueError, RuntimeError, OSError):  # it has ended already
             self._response.raw.shutdown()
 
+    def stay(self) -> None:
+        """Say that what is still to come is worth to be waited for, also when the client leaves."""
+        self._call.end()
+
     def close(self) -> None:
         """Let go of the connection; of an answer that was not read whole, it is closed."""
+        self._call.end()
         self._response.close()
 
 
@@ -115,6 +125,7 @@ class Upstream:
         self._key = key
         self._verify: str | bool = ca_bundle or True
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_POOL, max_retries=0)
+        self._adapter.poolmanager.pool_classes_by_scheme = pool_classes()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -130,18 +141,33 @@ class Upstream:
         return base + ("/" if request.target == "*" else request.target)
 
     def send(self, request: Request) -> Reply:
-        """Send *request* and return as soon as the head of the answer is here. Raises UpstreamError."""
+        """Send *request* and return as soon as the head of the answer is here. Raises UpstreamError.
+
+        :func:`interrupt` of this thread ends the wait, and later that for the body, with an UpstreamError.
+        """
+        call = Call()
+        try:
+            return self._sent(request, call)
+        except BaseException:
+            call.end()
+            raise
+
+    def _sent(self, request: Request, call: Call) -> Reply:
         prepared = self._prepared(request)
         until = time.monotonic() + self.timeouts.total
         timeout = (self.timeouts.connect, self.timeouts.read)
-        try:
-            response = self._adapter.send(prepared, stream=True, timeout=timeout, verify=self._verify, proxies={})
-        except _FAILURES as error:
-            raise _translated(error) from error
+        while True:
+            try:
+                response = self._adapter.send(prepared, stream=True, timeout=timeout, verify=self._verify, proxies={})
+                break
+            except _FAILURES as error:
+                call.check()
+                if not (call.reuses and _was_closed(error)):
+                    raise _translated(error) from error
         if response.status_code < _FINAL_STATUS:
             response.close()
             raise UpstreamError(502, f"the upstream answered with status {response.status_code}, which ends nothing")
-        return Reply(response, until)
+        return Reply(response, until, call)
 
     def _prepared(self, request: Request) -> requests.PreparedRequest:
         """Build what requests sends without letting it add or change anything."""
@@ -208,6 +234,16 @@ def _length(headers: Headers) -> int | None:
 
 def _proves_identity(name: str) -> bool:
     return is_secret_header(name) and not name.startswith(_ACCOUNTS)
+
+
+def _was_closed(error: Exception) -> bool:
+    """Tell whether the connection ended without a byte of an answer.
+
+    To one that was used before, this happens when the upstream ends it for having been idle: the request never counted.
+    """
+    inner = error.args[0] if error.args else None
+    reasons = inner.args if isinstance(inner, urllib3.exceptions.ProtocolError) else ()
+    return any(isinstance(reason, (RemoteDisconnected, ConnectionResetError, BrokenPipeError)) for reason in reasons)
 
 
 def _translated(error: Exception) -> UpstreamError:

@@ -13,8 +13,8 @@ PACKAGE = ROOT / "stubserver"
 
 # From the ground up; a module may import from the floors below its own, and from its own.
 FLOORS = (
-    ("__init__", "errors", "messages", "threads"),
-    ("canonical", "redaction", "sse", "bodies"),
+    ("__init__", "errors", "messages", "threads", "leaving"),
+    ("canonical", "redaction", "sse", "bodies", "calls"),
     ("matchers", "answers"),
     ("wire", "scrubbing", "comparison", "upstream"),
     ("cassettes", "dummy", "journal", "keeping", "relay"),
@@ -35,7 +35,7 @@ DOORS = {
     "yaml": {"cassettes"},
     "click": {"cli"},
     "rich": {"cli"},
-    "socket": {"connection", "server", "recording"},
+    "socket": {"connection", "leaving", "server", "recording", "calls"},
     "http.server": {"server"},
     "vcr": {"cassettes"},
     "requests": {"upstream"},

@@ -8,12 +8,27 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from faulty_upstream import DONE, FAULTS, JSON, ODD, STREAM, WHOLE, Upstream, answer, event, stream, upstream
+from faulty_upstream import (
+    DONE,
+    FAULTS,
+    JSON,
+    ODD,
+    STREAM,
+    WHOLE,
+    Upstream,
+    answer,
+    event,
+    head,
+    sending,
+    stream,
+    upstream,
+)
 from raw import GET, Raw, chat, eventually, post
 from vcr.persisters.filesystem import FilesystemPersister
 from vcr.serializers import yamlserializer
@@ -386,6 +401,26 @@ def test_connections_to_the_upstream_are_used_again(up: Upstream, tape: Path) ->
     assert (len(up.asked), up.connections) == (4, 1)
 
 
+def test_a_connection_that_the_upstream_ended_meanwhile_costs_no_request(
+    up: Upstream, tape: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """urllib3 looks whether it has ended; when that happens a moment later, only a second try helps."""
+    monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda _: False)
+    up.otherwise = sending(answer(WHOLE))  # closes behind it, and does not say so
+    with recording(tape, up) as stub, connect(stub) as client:
+        assert [client.ask(chat(str(n)))[0] for n in range(3)] == [200] * 3
+
+    assert len(up.asked) == up.connections == 3
+
+
+def test_a_new_connection_that_ends_without_an_answer_is_not_tried_again(up: Upstream, tape: Path) -> None:
+    up.otherwise = sending(b"")
+    with recording(tape, up) as stub:
+        assert ask(stub, chat())[0] == 502
+
+    assert up.connections == 1
+
+
 def test_redirects_are_passed_on_and_not_followed(up: Upstream, tape: Path) -> None:
     with upstream() as canary:
         up.otherwise = answer(b"", JSON, f"Location: {canary.url}/v1/models", status="307 Elsewhere")
@@ -514,6 +549,82 @@ def test_a_client_that_is_gone_before_the_head_leaves_nothing_open(up: Upstream,
         client.reset()
         gone.set()
         assert entry(stub).source == "recorded"
+
+
+SILENCES = {
+    "before the head": (b"", "the client left"),
+    "behind the head": (head(f"Content-Type: {JSON}", "Content-Length: 500"), "the client left"),
+    "within a stream": (stream(STREAM[0], end=b""), "the client left"),
+    "within what the end of the connection ends": (head(f"Content-Type: {JSON}") + b"{}", "the client left"),
+}
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize("name", SILENCES)
+def test_a_client_that_leaves_a_silent_upstream_ends_the_request_at_once(
+    name: str, how: str, up: Upstream, tape: Path
+) -> None:
+    """The upstream would be silent for ten minutes more: only the client's leaving can end this test."""
+    said, note = SILENCES[name]
+    asked, ended = threading.Event(), threading.Event()
+
+    def say(sock: socket.socket) -> None:
+        sock.settimeout(None)
+        sock.sendall(said)
+        asked.set()
+        with suppress(OSError):
+            sock.recv(1)
+        ended.set()
+
+    up.says[CHAT] = say
+    with recording(tape, up) as stub:
+        client = connect(stub)
+        client.send(chat())
+        assert asked.wait(60)
+        if name != "before the head":
+            client.head()
+        client.reset() if how == "reset" else client.sock.close()
+        assert ended.wait(60)
+        assert note in entry(stub).note
+        assert ask(stub, GET)[0] == 200
+
+    assert [request.path for request, _ in loaded(tape)] == ["/v1/models"]
+
+
+def test_a_client_that_sends_its_next_request_has_not_left(up: Upstream, tape: Path) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def say(sock: socket.socket) -> None:
+        asked.set()
+        assert go_on.wait(60)
+        sock.sendall(answer(WHOLE, JSON, "Connection: close"))
+
+    up.says[CHAT] = say
+    with recording(tape, up) as stub, connect(stub) as client:
+        client.send(chat())
+        assert asked.wait(60)
+        client.send(GET)
+        time.sleep(0.05)
+        go_on.set()
+        assert [client.answer(), client.status()] == [(200, WHOLE), 200]
+        assert [e.note for e in stub.journal] == ["", ""]
+
+
+def test_stopping_ends_what_a_silent_upstream_is_asked(up: Upstream, tape: Path) -> None:
+    asked = threading.Event()
+
+    def say(sock: socket.socket) -> None:
+        asked.set()
+        sock.settimeout(None)
+        sock.recv(1)
+
+    up.otherwise = say
+    with recording(tape, up) as stub, connect(stub) as client:
+        client.send(chat())
+        assert asked.wait(60)
+        stub.stop(grace=0.0)
+        assert "the client left" in entry(stub).note
+    assert eventually(lambda: not recorders())
 
 
 # Upstreams that misbehave

@@ -28,6 +28,7 @@ class Reply:
         self.has_body = length != 0
         self.closed = False
         self.interrupted = False
+        self.stays = False
 
     def pieces(self) -> Iterator[bytes]:
         for piece in self._pieces:
@@ -37,6 +38,9 @@ class Reply:
 
     def interrupt(self) -> None:
         self.interrupted = True
+
+    def stay(self) -> None:
+        self.stays = True
 
     def close(self) -> None:
         self.closed = True
@@ -126,9 +130,13 @@ def test_a_client_that_leaves_early_ends_the_upstream_request(taken: int) -> Non
     ],
 )
 def test_a_client_that_leaves_behind_the_last_event_had_it_all(end: bytes) -> None:
-    relay, heard = relayed(Reply(end, b": the rest\n\n", headers=STREAM))
+    reply = Reply(end, b": the rest\n\n", headers=STREAM)
+    relay, heard = relayed(reply)
     pieces = relay.pieces()
-    assert [next(pieces), next(pieces)] == [b"", end]
+    assert next(pieces) == b""
+    assert not reply.stays
+    assert next(pieces) == end
+    assert reply.stays
     pieces.close()
 
     assert (heard[0].body, heard[0].cut) == (end + b": the rest\n\n", "")
