@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
+from stubserver import options
 from stubserver.app import App
 from stubserver.canonical import DEFAULT_MATCH_ON, Rules
 from stubserver.cassettes.library import Library, Report
@@ -19,6 +18,7 @@ from stubserver.dummy.settings import DEFAULT_TEXT, DummySettings
 from stubserver.errors import UsageError
 from stubserver.journal import Journal
 from stubserver.messages import Answer, Request
+from stubserver.options import StrPath
 from stubserver.recorder import Fallbacks
 from stubserver.server import Server
 from stubserver.wire import Limits
@@ -32,10 +32,7 @@ __all__ = ["StubServer"]
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 1.0
-_LONGEST_TIMEOUT = 86_400.0
 _RECORD_MODES = ("none", "once", "new_episodes", "all")
-
-StrPath = str | os.PathLike[str]
 
 
 class StubServer:
@@ -80,8 +77,8 @@ class StubServer:
         upstream: str | None = None,
         **recording: Unpack[RecordOptions],
     ) -> None:
-        self._record_mode = _choice_of("record_mode", record_mode, _RECORD_MODES)
-        places = [Path(path) for path in _flat(paths)]
+        self._record_mode = options.choice_of("record_mode", record_mode, _RECORD_MODES)
+        places = [Path(path) for path in options.flat(paths)]
         notes: list[str] = []
         self._plan: Plan | None = None
         if record_mode != "none" or fallback == Fallbacks.FORWARD:
@@ -93,36 +90,38 @@ class StubServer:
             places,
             self._rules,
             # While recording, a request whose recordings were all played is a new one.
-            on_exhausted="error" if self.records else _choice_of("on_exhausted", on_exhausted, tuple(OnExhausted)),
-            drift=_choice_of("drift", drift, ("refuse", "allow")) == "allow",
+            on_exhausted="error"
+            if self.records
+            else options.choice_of("on_exhausted", on_exhausted, tuple(OnExhausted)),
+            drift=options.choice_of("drift", drift, ("refuse", "allow")) == "allow",
             to_come=self.records,
             scrub=clean_secrets if self._plan is None else self._plan.scrub,
         )
         self._library.report.warnings[:0] = notes
         self._app = App(
             self._library,
-            fallback=_choice_of("fallback", fallback, tuple(Fallbacks)),
+            fallback=options.choice_of("fallback", fallback, tuple(Fallbacks)),
             settings=DummySettings(
                 text=dummy_text,
-                tokens=_tokens(dummy_tokens),
+                tokens=options.token_count(dummy_tokens),
                 models=tuple(models),
-                tools=_choice_of("dummy_tools", dummy_tools, ("none", "auto")),
+                tools=options.choice_of("dummy_tools", dummy_tools, ("none", "auto")),
             ),
-            error_status=_status(error_status),
+            error_status=options.error_status(error_status),
             on_report=on_report,
         )
         if self._plan is not None:
             self._plan.connect(self._app)
         self.set_pace(pace, ttft, itl)
         self._admin: Admin | None = None
-        self._token = _token(admin_token)
+        self._token = options.admin_token(admin_token)
         self._allowed = tuple(allowed_host)
         if admin:
             self._app.admin = self._answer_admin
         self._settings = ServerSettings(
-            timeout=_seconds(timeout),
-            connections=_at_least_one("max_connections", max_connections),
-            limits=Limits(body=_at_least_one("max_body", max_body)),
+            timeout=options.seconds(timeout),
+            connections=options.at_least_one("max_connections", max_connections),
+            limits=Limits(body=options.at_least_one("max_body", max_body)),
         )
         self._address = (host, port)
         self._server: Server | None = None
@@ -141,7 +140,7 @@ class StubServer:
                 if self._plan is not None:
                     self._plan.refuse_loop(self._address[0], server.server_port)
                 if self._app.admin is not None and self._token is None:
-                    _refuse_strangers(self._address[0], str(server.server_address[0]))
+                    options.refuse_strangers(self._address[0], str(server.server_address[0]))
             except UsageError:
                 server.server_close()
                 raise
@@ -282,62 +281,3 @@ class StubServer:
         """Forget what was played, and empty the journal."""
         self._library.reset()
         self._app.journal.clear()
-
-
-def _flat(paths: Iterable[StrPath | Iterable[StrPath]]) -> list[StrPath]:
-    flat: list[StrPath] = []
-    for path in paths:
-        flat += [path] if isinstance(path, (str, os.PathLike)) else path
-    return flat
-
-
-def _choice_of(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        msg = f"{name} {value!r} is not known: choose from {', '.join(choices)}"
-        raise UsageError(msg)
-    return value
-
-
-def _status(status: int) -> int:
-    if not 400 <= status <= 599:  # noqa: PLR2004  # HTTP's
-        msg = f"error_status {status} is no error: give a status from 400 to 599"
-        raise UsageError(msg)
-    return status
-
-
-def _token(token: str | None) -> str | None:
-    if token is not None and not token:
-        msg = "the admin token is empty: give a long random one, or none"
-        raise UsageError(msg)
-    return token
-
-
-def _refuse_strangers(host: str, address: str) -> None:
-    """Raise UsageError when others than this machine reach *address*, and so an admin API that asks for no token."""
-    if not ip_address(address.partition("%")[0]).is_loopback:
-        msg = (
-            f"listening on {host}, others could reach the admin API: give it a token with --admin-token "
-            "(or STUBSERVER_ADMIN_TOKEN), or switch it off with --no-admin"
-        )
-        raise UsageError(msg)
-
-
-def _tokens(number: int) -> int:
-    if number < 0:
-        msg = f"dummy_tokens {number} cannot be: give 0 or more"
-        raise UsageError(msg)
-    return number
-
-
-def _seconds(timeout: float) -> float:
-    if not 0 < timeout <= _LONGEST_TIMEOUT:
-        msg = f"timeout {timeout} cannot be: give seconds, more than 0 and a day at most"
-        raise UsageError(msg)
-    return timeout
-
-
-def _at_least_one(name: str, number: int) -> int:
-    if number < 1:
-        msg = f"{name} {number} cannot be: give 1 or more"
-        raise UsageError(msg)
-    return number

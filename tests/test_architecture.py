@@ -16,7 +16,7 @@ FLOORS = (
     ("__init__", "errors", "messages", "threads", "leaving"),
     ("canonical", "redaction", "sse", "bodies", "calls"),
     ("matchers", "answers"),
-    ("wire", "scrubbing", "comparison", "upstream"),
+    ("wire", "scrubbing", "comparison", "upstream", "options"),
     ("cassettes", "dummy", "journal", "keeping", "relay"),
     ("folding", "rewriting", "drift"),
     ("replay", "misses", "listing", "keeper", "pacing", "interchange"),

@@ -1,0 +1,92 @@
+"""What the options of ``StubServer`` may be: each check returns the value, or raises a UsageError."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Final
+
+from stubserver.errors import UsageError
+
+__all__ = [
+    "StrPath",
+    "admin_token",
+    "at_least_one",
+    "choice_of",
+    "error_status",
+    "flat",
+    "refuse_strangers",
+    "seconds",
+    "token_count",
+]
+
+_LONGEST_TIMEOUT: Final = 86_400.0
+
+StrPath = str | os.PathLike[str]
+
+
+def flat(paths: Iterable[StrPath | Iterable[StrPath]]) -> list[StrPath]:
+    """Return *paths* as one list."""
+    found: list[StrPath] = []
+    for path in paths:
+        found += [path] if isinstance(path, (str, os.PathLike)) else path
+    return found
+
+
+def choice_of(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return *value* if it is one of *choices*, else raise UsageError."""
+    if value not in choices:
+        msg = f"{name} {value!r} is not known: choose from {', '.join(choices)}"
+        raise UsageError(msg)
+    return value
+
+
+def error_status(status: int) -> int:
+    """Return *status* if it is one of an error."""
+    if not 400 <= status <= 599:  # noqa: PLR2004  # HTTP's
+        msg = f"error_status {status} is no error: give a status from 400 to 599"
+        raise UsageError(msg)
+    return status
+
+
+def admin_token(token: str | None) -> str | None:
+    """Return the admin API's *token*; an empty one is a mistake."""
+    if token is not None and not token:
+        msg = "the admin token is empty: give a long random one, or none"
+        raise UsageError(msg)
+    return token
+
+
+def refuse_strangers(host: str, address: str) -> None:
+    """Raise UsageError when others than this machine reach *address*, and so an admin API that asks for no token."""
+    if not ip_address(address.partition("%")[0]).is_loopback:
+        msg = (
+            f"listening on {host}, others could reach the admin API: give it a token with --admin-token "
+            "(or STUBSERVER_ADMIN_TOKEN), or switch it off with --no-admin"
+        )
+        raise UsageError(msg)
+
+
+def token_count(number: int) -> int:
+    """Return *number* if it can be a number of tokens."""
+    if number < 0:
+        msg = f"dummy_tokens {number} cannot be: give 0 or more"
+        raise UsageError(msg)
+    return number
+
+
+def seconds(timeout: float) -> float:
+    """Return *timeout* if it can be waited for."""
+    if not 0 < timeout <= _LONGEST_TIMEOUT:
+        msg = f"timeout {timeout} cannot be: give seconds, more than 0 and a day at most"
+        raise UsageError(msg)
+    return timeout
+
+
+def at_least_one(name: str, number: int) -> int:
+    """Return *number* if it is 1 or more; *name* is the option's."""
+    if number < 1:
+        msg = f"{name} {number} cannot be: give 1 or more"
+        raise UsageError(msg)
+    return number
