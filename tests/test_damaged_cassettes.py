@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -156,7 +157,7 @@ def read_in_a_process(path: Path) -> str:
 def test_brackets_by_the_million_crash_nothing(path: Path, opening: str) -> None:
     first, step = (opening, opening[-2:]) if "\n" in opening else ("", opening)
     path.write_text(ONE.replace(NULL, f"    body: {first}{step * 1_000_000}\n"), "utf-8")
-    assert "nested deeper than 200" in read_in_a_process(path)
+    assert re.search("nested deeper than 200|exceeded maximum nesting depth", read_in_a_process(path))
 
 
 @pytest.mark.parametrize(
