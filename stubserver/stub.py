@@ -181,6 +181,8 @@ class StubServer:
                 thread.join(_JOIN_SECONDS)
         server.server_close()
         server.end_connections(grace)
+        if self._plan is not None:
+            self._plan.close()
 
     def __enter__(self) -> Self:
         """Start."""
