@@ -22,11 +22,12 @@ from stubserver.dummy.settings import DummySettings
 from stubserver.errors import ProtocolError
 from stubserver.journal import Journal
 from stubserver.messages import Answer, Delivery, Request, Response
-from stubserver.recorder import Fallbacks, Recorder, source_headers
+from stubserver.recorder import Fallback, Fallbacks, Recorder, source_headers
+from stubserver.tally import Tally
 
 if TYPE_CHECKING:
     from stubserver.dummy.response_store import ResponseStore
-    from stubserver.forwarder import Forwarder
+    from stubserver.forwarder import Forwarder, Once
     from stubserver.pacing import Pacer
 
 __all__ = ["App", "Prepared"]
@@ -56,21 +57,25 @@ class Prepared:
 class App:
     """Answers requests from the library, or by the fallback. Thread-safe."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the options of the command line
         self,
         library: Library,
         *,
         fallback: Fallbacks | str = Fallbacks.DUMMY,
         settings: DummySettings | None = None,
         error_status: int = 404,
+        journal: Journal | None = None,
         on_report: Callable[[Report], None] | None = None,
     ) -> None:
         self.library = library
-        self.journal = Journal()
+        self.journal = Journal() if journal is None else journal
+        self.tally = Tally()
         self.fallback = Fallbacks(fallback)
         self._settings = settings or DummySettings()
         self._recorder = Recorder(library.rules, error_status)
         self.forwarder: Forwarder | None = None
+        self.once: Once | None = None
+        """Requests to be recorded when they come again, though nothing else is."""
         self.pacer: Pacer | None = None
         """What gives answers their pace; None: they are sent at once. May be changed at any time."""
         self.shaper: Callable[[Request, Answer], Answer] | None = None
@@ -106,6 +111,8 @@ class App:
             answer = self.pacer(request, answer)
         if self.shaper is not None:
             answer = self.shaper(request, answer)
+        if delivery is not None:
+            self.tally.add(request.target, answer.source, answer.response.status, delivery)
         if not answer.forwarded:
             self.journal.add(request, answer, delivery)
         return answer
@@ -126,7 +133,7 @@ class App:
         request, key, forwarder = prepared.request, prepared.key, self.forwarder
         if forwarder is not None and forwarder.always:
             return forwarder.answer(request, delivery)
-        if not playlist and self.fallback is Fallbacks.DUMMY and forwarder is None:
+        if not playlist and self.fallback is Fallbacks.DUMMY and forwarder is None and self.once is None:
             return self._dummy(prepared)
         decision = self._recorder.decide(playlist, key, request)
         if not isinstance(decision, Played) and playlist is self.library.playlist and self.look_again():
@@ -134,11 +141,23 @@ class App:
             decision = self._recorder.decide(playlist, key, request)
         if isinstance(decision, Played):
             return self._recorder.replayed(decision, request, prepared.accepted)
-        if forwarder is not None and (forwarder.records or self.fallback is Fallbacks.FORWARD):
+        return self._missed(prepared, playlist, decision, delivery)
+
+    def _missed(self, prepared: Prepared, playlist: Playlist, decision: Fallback, delivery: Delivery | None) -> Answer:
+        """Answer a request that no recording answers."""
+        request, key, forwarder = prepared.request, prepared.key, self.forwarder
+        if self.once is not None and self.once.take(key):
+            return self.once.forwarder.answer(request, delivery)
+        if forwarder is not None and self.otherwise is Fallbacks.FORWARD:
             return forwarder.answer(request, delivery)
         if self.fallback is Fallbacks.ERROR:
             return self._recorder.unmatched(playlist, key, request, decision)
         return self._dummy(prepared)
+
+    @property
+    def otherwise(self) -> Fallbacks:
+        """What answers a request that has no recording: the fallback, or the upstream while we record from it."""
+        return Fallbacks.FORWARD if self.forwarder is not None and self.forwarder.records else self.fallback
 
     def _dummy(self, prepared: Prepared) -> Answer:
         answer = prepared.dummy

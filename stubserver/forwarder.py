@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections import OrderedDict
+from threading import Lock
+from typing import Final, NamedTuple
 
 from stubserver.dummy.errors import envelope
 from stubserver.errors import UpstreamError
@@ -15,7 +17,10 @@ from stubserver.relay import Relay, Relayed
 from stubserver.scrubbing import Scrubber
 from stubserver.upstream import Upstream, interrupt
 
-__all__ = ["Forwarder", "Recording"]
+__all__ = ["Forwarder", "Once", "Recording"]
+
+_MOST_AWAITED: Final = 1000
+_ABSENT: Final = object()
 
 
 class Recording(NamedTuple):
@@ -70,7 +75,7 @@ class Forwarder:
         if self._keeper is not None:
             kept = self._keeper.keep(request, head, relayed)
             answer.cassette, note = kept.label, kept.why_not and f"not recorded: {kept.why_not}"
-        answer.note, answer.live = note, None
+        answer.note = note
         shown = self._scrubber.cleaned(Interaction(request, head._replace(body=relayed.body or b"")))
         answer.response = shown.response
         return shown.request
@@ -81,3 +86,24 @@ class Forwarder:
         answer = Answer(response, source, note=str(error))
         self._journal.add(self._scrubber.request(request), answer, delivery)
         return answer
+
+
+class Once:
+    """Requests, by their keys, that *forwarder* is to record once, when they come again."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self.forwarder = forwarder
+        self._keys: OrderedDict[bytes, object] = OrderedDict()
+        self._lock = Lock()
+
+    def add(self, key: bytes) -> None:
+        """Wait for the request of this key; when there are too many, the oldest is waited for no longer."""
+        with self._lock:
+            self._keys[key] = None
+            if len(self._keys) > _MOST_AWAITED:
+                self._keys.popitem(last=False)
+
+    def take(self, key: bytes) -> bool:
+        """Tell whether the request of this key was waited for; it is no longer."""
+        with self._lock:
+            return self._keys.pop(key, _ABSENT) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 __all__ = [
@@ -180,10 +180,12 @@ class Delivery:
 
     ``received``: the request was whole; ``first``: the first byte was sent, ``last``: the last one, each 0.0 as long
     as it was not; ``times``: each piece of an answer in several, the head first, the first 2 000 of them. ``cut``:
-    the client left before the end, or was made to.
+    the client left before the end, or was made to. ``shown`` is not there at first: a place for what a reader makes of
+    an answer that has left.
     """
 
-    __slots__ = ("cut", "first", "last", "received", "times")
+    __slots__ = ("cut", "first", "last", "received", "shown", "times")
+    shown: dict[str, Any]
 
     def __init__(self, received: float = 0.0) -> None:
         self.received = received

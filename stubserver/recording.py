@@ -11,21 +11,21 @@ from typing import TypedDict
 from stubserver.app import App
 from stubserver.cassettes.writer import Fsync
 from stubserver.errors import UsageError
-from stubserver.forwarder import Forwarder, Recording
+from stubserver.forwarder import Forwarder, Once, Recording
 from stubserver.keeper import Keeper, Per, RecordMode, prepare_target
 from stubserver.keeping import KEPT_STATUSES
 from stubserver.messages import Request
 from stubserver.scrubbing import Hook, Scrubber
 from stubserver.upstream import Timeouts, Upstream
 
-__all__ = ["Plan", "RecordOptions", "key_from"]
+__all__ = ["Plan", "RecordOptions", "key_from", "once"]
 
 
 class RecordOptions(TypedDict, total=False):
     """What can be said about recording beside its mode and the upstream.
 
     ``upstream_key_env`` names the variable that holds our credential for the upstream; ``record_status`` are statuses
-    to keep beside 2xx; ``fsync`` is always, interval or off; ``cassette_per`` is run, path, model or day, for a folder;
+    to keep beside 2xx; ``fsync`` is always or off; ``cassette_per`` is run, path, model or day, for a folder;
     ``redact`` are patterns to take out beside the registry's; ``before_record`` are hooks.
     """
 
@@ -71,7 +71,6 @@ class Plan:
             hooks=options.get("before_record", ()),
         )
         self._target = paths[0] if paths else None
-        self._keeper: Keeper | None = None
         self._mode = RecordMode(mode)
         if self._mode is not RecordMode.NONE:
             if self._target is None:
@@ -90,10 +89,14 @@ class Plan:
 
     def connect(self, app: App) -> None:
         """Let *app* ask the upstream."""
+        app.forwarder = self.forwarder(app)
+
+    def forwarder(self, app: App) -> Forwarder:
+        """Make what asks the upstream for *app*."""
         recording = None
         if self.records and self._target is not None:
             statuses = self._options.get("record_status")
-            keeper = self._keeper = Keeper(
+            keeper = Keeper(
                 self._target,
                 app.library,
                 self._scrubber,
@@ -102,13 +105,7 @@ class Plan:
                 fsync=Fsync(self._options.get("fsync", "off")),
             )
             recording = Recording(self._mode, keeper)
-        app.forwarder = Forwarder(self.upstream, self._scrubber, app.journal, recording)
-
-    def close(self) -> None:
-        """Finish what was left for later, and let go of idle connections; recording may go on afterwards."""
-        if self._keeper is not None:
-            self._keeper.close()
-        self.upstream.close()
+        return Forwarder(self.upstream, self._scrubber, app.journal, recording)
 
     def refuse_loop(self, host: str, port: int) -> None:
         """Raise UsageError when the upstream is the server at *host* and *port* itself."""
@@ -116,6 +113,16 @@ class Plan:
         if upstream_port == port and _addresses(name) & (_addresses(host) | {host}):
             msg = f"the upstream {self.upstream.url} is this server itself: name the real API"
             raise UsageError(msg)
+
+
+def once(app: App, paths: list[Path], upstream: str | None, options: RecordOptions) -> Once:
+    """Make what records single requests for *app*, into the first of *paths*. Raises UsageError."""
+    plan = Plan(paths, RecordMode.NEW_EPISODES, upstream, options, _nothing)
+    return Once(plan.forwarder(app))
+
+
+def _nothing(line: str) -> None:
+    del line
 
 
 def key_from(variable: str | None) -> str | None:

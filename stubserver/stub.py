@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +67,7 @@ class StubServer:
         max_body: int = Limits().body,
         timeout: float = 10.0,
         max_connections: int = 16_384,
+        journal: bool = True,
         admin: bool = True,
         admin_token: str | None = None,
         allowed_host: Iterable[str] = (),
@@ -81,6 +83,7 @@ class StubServer:
         places = [Path(path) for path in options.flat(paths)]
         notes: list[str] = []
         self._plan: Plan | None = None
+        self._recordable = (places, upstream, recording)
         if record_mode != "none" or fallback == Fallbacks.FORWARD:
             from stubserver.recording import Plan  # noqa: PLC0415  # start-up: only recording and forwarding need it
 
@@ -108,6 +111,7 @@ class StubServer:
                 tools=options.choice_of("dummy_tools", dummy_tools, ("none", "auto")),
             ),
             error_status=options.error_status(error_status),
+            journal=Journal() if journal else Journal(most=0),
             on_report=on_report,
         )
         if self._plan is not None:
@@ -125,6 +129,7 @@ class StubServer:
         )
         self._address = (host, port)
         self._server: Server | None = None
+        self._started = 0.0
         self._threads: list[threading.Thread] = []
         self._ended = threading.Event()
         self._lock = threading.RLock()  # a signal handler may call stop() while its thread is in start()
@@ -149,7 +154,7 @@ class StubServer:
             if self._library.watched:
                 watch, ended = self._watch, (self._ended,)
                 self._threads.append(threading.Thread(target=watch, args=ended, name="stubserver-watch", daemon=True))
-            self._server = server
+            self._server, self._started = server, time.time()
             try:
                 for thread in self._threads:
                     thread.start()
@@ -181,8 +186,6 @@ class StubServer:
                 thread.join(_JOIN_SECONDS)
         server.server_close()
         server.end_connections(grace)
-        if self._plan is not None:
-            self._plan.close()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -262,15 +265,29 @@ class StubServer:
             if self._admin is None:
                 from stubserver.admin import Admin, Context, Guard  # noqa: PLC0415  # start-up: most are never asked
 
-                context = Context(self._app, self.reset, self._open_connections, self._options)
+                context = Context(
+                    self._app, self.reset, self._open_connections, self._record_next, self._options, self._started
+                )
                 self._admin = Admin(context, Guard(self._address[0], self._allowed, self._token))
         return self._admin.answer(request)
+
+    def _record_next(self, request: Request) -> None:
+        """Ask the upstream when *request* comes again, and keep what it says. Raises UsageError."""
+        if self.records:
+            return  # it would be anyway
+        with self._lock:
+            if self._app.once is None:
+                from stubserver.recording import once  # noqa: PLC0415  # start-up: hardly anybody needs it
+
+                self._app.once = once(self._app, *self._recordable)
+        self._app.once.add(self._rules.key(request))
 
     def _options(self) -> dict[str, object]:
         """Return what the server was started with, as far as somebody who asks the admin API may want to know."""
         return {
             "record_mode": self._record_mode,
-            "upstream": self.upstream,
+            "upstream": self._recordable[1],
+            "can_record": bool(self._recordable[0] and self._recordable[1]),
             "match_on": list(self._rules.match_on),
             "ignore": list(self._rules.ignore),
             "cassettes": self._library.names,

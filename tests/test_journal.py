@@ -11,7 +11,7 @@ from tapes import ask, request
 
 from stubserver.dummy.errors import envelope
 from stubserver.journal import Entry, Journal
-from stubserver.messages import Answer, Request, Response, header
+from stubserver.messages import Answer, Delivery, Request, Response, header
 
 PASSWORD = "correct-horse-battery"
 KEY = "sk-proj-" + "a1B2c3D4" * 5
@@ -152,3 +152,67 @@ def test_a_secret_where_a_long_body_is_cut_is_not_shown(start: int, secret: str)
     for shown in (entry.request.body, entry.response.body):
         assert KEY[:9].encode() not in shown
         assert PASSWORD[:9].encode() not in shown
+
+
+def test_an_entry_is_had_by_its_number_and_removed() -> None:
+    journal = Journal()
+    for i in range(3):
+        journal.add(request(ask(str(i))), answer())
+    found = journal.get(2)
+    assert found is not None
+    assert found.request == request(ask("1"))
+    assert journal.remove(2)
+    assert not journal.remove(2)
+    assert journal.get(2) is None
+    assert [entry.number for entry in journal] == [1, 3]
+    assert [entry.number for entry in journal.since(1)] == [3]
+    journal.remove(1)
+    journal.remove(3)
+    assert journal.bytes == 0
+
+
+def test_a_journal_that_is_off_keeps_nothing() -> None:
+    journal = Journal(most=0)
+    journal.add(request(ask()), answer())
+    assert (len(journal), journal.total, journal.bytes, journal.is_on) == (0, 0, 0, False)
+
+
+def stream(delivery: Delivery, times: int) -> Entry:
+    journal = Journal()
+    journal.add(request(ask()), Answer(Response(200, (), b"data: a\n\n" * 3, events=True), "dummy"), delivery)
+    for i in range(times):
+        delivery.sent(100.5 + i)
+    (entry,) = journal
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("pieces", "times"),
+    [
+        (5, [1.5, 2.5, 3.5]),  # the head, three events, the end
+        (4, [1.5, 2.5, 3.5]),  # without an end, as HTTP/1.0 has none
+        (3, [0.5, 1.5, 2.5]),  # the head went with the first
+        (2, [None, None, None]),
+        (1, [None, None, None]),
+    ],
+)
+def test_when_each_event_was_sent(pieces: int, times: list[float | None]) -> None:
+    delivery = Delivery(100.0)
+    entry = stream(delivery, pieces)
+    assert entry.event_times(3) == times
+    assert entry.first_byte == 0.5
+    assert (entry.done, entry.duration) == (False, None)
+    delivery.last = 110.0
+    assert (entry.done, entry.duration) == (True, 10.0)
+
+
+def test_of_very_many_events_the_first_are_timed() -> None:
+    delivery = Delivery(100.0)
+    for i in range(5000):
+        delivery.sent(100.0 + i)
+    journal = Journal()
+    journal.add(request(ask()), answer(), delivery)
+    times = journal[0].event_times(4998)
+    assert times[:2] == [1.0, 2.0]
+    assert times[1998:2000] == [1999.0, None]
+    assert len(times) == 4998

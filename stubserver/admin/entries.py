@@ -21,11 +21,11 @@ _TOKEN_NAMES: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", 
 
 def summary(entry: Entry) -> dict[str, Any]:
     """Return what a list shows of *entry*; times in milliseconds, sizes in bytes of the bodies."""
-    shown: dict[str, Any] | None = entry.shown
+    shown: dict[str, Any] | None = getattr(entry.delivery, "shown", None)
     if shown is None:
         shown = _summary(entry)
         if entry.done:
-            entry.shown = shown
+            entry.delivery.shown = shown
     return shown
 
 
@@ -61,7 +61,7 @@ def detail(entry: Entry) -> dict[str, Any]:
     """Return all of *entry*: what a list shows, and the request and the response themselves."""
     raw_request, raw_answer = entry.raw()
     request, response = entry.request, entry.response
-    found = {
+    return {
         **summary(entry),
         "request": message(request.headers, request.body, shown_json(raw_request.body)),
         "response": {
@@ -70,9 +70,6 @@ def detail(entry: Entry) -> dict[str, Any]:
             "events": _events(entry, response, raw_answer.response) if response.events else None,
         },
     }
-    if entry.source == "unmatched":
-        found["near_misses"] = _near_misses(raw_answer.response)
-    return found
 
 
 def _events(entry: Entry, shown: Response, raw: Response) -> list[dict[str, Any]]:
@@ -88,13 +85,6 @@ def _events(entry: Entry, shown: Response, raw: Response) -> list[dict[str, Any]
         text = (piece if data is None else data).decode("utf-8", "replace")
         listed.append({"at_ms": _ms(when), "data": text})
     return listed
-
-
-def _near_misses(response: Response) -> list[Any]:
-    value = json_value(response.body)
-    error = value.get("error") if isinstance(value, dict) else None
-    near = error.get("near_misses") if isinstance(error, dict) else None
-    return near if isinstance(near, list) else []
 
 
 def tokens(response: Response) -> dict[str, int] | None:

@@ -76,7 +76,7 @@ class Feed:
 
     def _news(self) -> list[bytes]:
         """Write the entries that were done since the last look, in order."""
-        entries = [e for e in self._context.app.journal if e.number > self._since and e.number not in self._told]
+        entries = [e for e in self._context.app.journal.since(self._since) if e.number not in self._told]
         done = [entry for entry in entries if entry.done]
         self._missed += max(0, len(done) - _MOST_AT_ONCE)
         self._told.update(entry.number for entry in done)
@@ -107,7 +107,7 @@ def stats(context: Context) -> dict[str, Any]:
         "time": now,
         "total": journal.total,
         "kept": len(journal),
-        "sources": dict(journal.sources),
+        "sources": context.app.tally.sources(),
         "recent": dict(Counter(entry.source for entry in recent)),
         "connections": context.connections(),
         "interactions": len(library.playlist),

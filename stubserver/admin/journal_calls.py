@@ -1,42 +1,85 @@
-"""The journal over HTTP: list, look at one entry, forget."""
+"""The journal over HTTP: list, search, wait, look at one entry, forget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from stubserver.admin.calls import Call, RefusedError
+from stubserver.admin.calls import Call, RefusedError, json_body
 from stubserver.admin.entries import detail, summary
+from stubserver.admin.near import near_misses_of
+from stubserver.admin.patterns import FIELDS, Wants, pattern
 from stubserver.dummy.errors import json_response
 from stubserver.journal import Entry
-from stubserver.messages import Response
+from stubserver.messages import Live, Response
 
 if TYPE_CHECKING:
     from stubserver.admin.context import Context
 
-__all__ = ["FILTERS", "clear", "find", "forget", "listed", "one", "wanted"]
+__all__ = ["FILTERS", "archive", "clear", "count", "entry_of", "find", "forget", "listed", "one", "unmatched", "wait"]
 
-FILTERS: Final = ("limit", "since", "source", "status", "path", "model", "q")
+FILTERS: Final = ("limit", *FIELDS)
+_MISSED: Final = frozenset({"unmatched", "dummy"})
 _MOST_LISTED: Final = 10_000
 _LISTED: Final = 1000
+_MOST_DIGITS: Final = 15
+_LONGEST_WAIT: Final = 300.0
+_WAIT: Final = 10.0
+_LOOK_SECONDS: Final = 0.02
 
 
 def listed(context: Context, call: Call) -> Response:
     """``GET requests``: the newest first; ``total`` counts what the filters let through, however many are listed."""
+    wants = pattern({name: value for name, value in call.parameters.items() if name != "limit"})
+    return _rows(_found(context, wants), call.number("limit", _LISTED, most=_MOST_LISTED))
+
+
+def unmatched(context: Context, call: Call) -> Response:
+    """``GET requests/unmatched``."""
     limit = call.number("limit", _LISTED, most=_MOST_LISTED)
-    found = list(find(context, wanted(call)))
-    rows = [summary(entry) for entry in found[:limit]]
-    return json_response({"requests": rows, "meta": {"total": len(found)}})
+    return _rows(_found(context, pattern({"source": "unmatched"})), limit)
+
+
+def count(context: Context, call: Call) -> Response:
+    """``POST requests/count``."""
+    found = _found(context, pattern(_asked(call)))
+    return json_response({"count": sum(1 for _ in found)})
+
+
+def find(context: Context, call: Call) -> Response:
+    """``POST requests/find``."""
+    asked = _asked(call, "limit")
+    limit = _whole("limit", asked.pop("limit", _LISTED), _MOST_LISTED)
+    return _rows(_found(context, pattern(asked)), limit)
+
+
+def wait(context: Context, call: Call) -> Response:
+    """``POST requests/wait``: until ``count`` answers that fit have left, or ``timeout`` seconds are over."""
+    asked = _asked(call, "count", "timeout")
+    wanted = _whole("count", asked.pop("count", 1), _MOST_LISTED)
+    until = time.monotonic() + _seconds(asked.pop("timeout", _WAIT))
+    wants = pattern(asked)
+    while True:
+        found = [entry for entry in _found(context, wants) if entry.done]
+        reached = len(found) >= wanted
+        if reached or time.monotonic() >= until or context.ended.wait(_LOOK_SECONDS):
+            rows = [summary(entry) for entry in found[:_LISTED]]
+            return json_response({"reached": reached, "count": len(found), "requests": rows})
 
 
 def one(context: Context, call: Call) -> Response:
-    """``GET requests/{id}``."""
-    return json_response(detail(_entry(context, call)))
+    """``GET requests/{id}``; with the near misses of one that no recording answered."""
+    entry = entry_of(context, call)
+    found = detail(entry)
+    if entry.source in _MISSED:
+        found["near_misses"] = near_misses_of(context, entry)
+    return json_response(found)
 
 
 def forget(context: Context, call: Call) -> Response:
     """``DELETE requests/{id}``."""
-    context.app.journal.remove(_entry(context, call).number)
+    context.app.journal.remove(entry_of(context, call).number)
     return Response(204)
 
 
@@ -46,48 +89,54 @@ def clear(context: Context, _call: Call) -> Response:
     return Response(204)
 
 
-def find(context: Context, wants: Callable[[Entry], bool]) -> Iterator[Entry]:
-    """Yield the entries that *wants* lets through, the newest first."""
-    return filter(wants, reversed(list(context.app.journal)))
+def archive(context: Context, call: Call) -> Live:
+    """``GET requests.har``: the entries that the filters let through, the oldest first, as browsers save theirs."""
+    from stubserver.admin.archives import Archive  # noqa: PLC0415  # nothing else needs the format
+
+    wants = pattern(call.parameters)
+    return Archive(list(filter(wants, context.app.journal)))
 
 
-def wanted(call: Call) -> Callable[[Entry], bool]:
-    """Make a filter of the parameters ``since``, ``source``, ``status``, ``path``, ``model`` and ``q``."""
-    since = call.number("since", 0)
-    exact = {name: call.parameters[name] for name in ("source", "model") if name in call.parameters}
-    status, path, text = call.text("status").lower(), call.text("path"), call.text("q").lower()
-
-    def wants(entry: Entry) -> bool:
-        if entry.number <= since or (exact.get("source") or entry.source) != entry.source:
-            return False
-        row = summary(entry)
-        return (
-            row["model"] == exact.get("model", row["model"])
-            and (not status or _has_status(row["status"], status))
-            and path in row["path"]
-            and (not text or _holds(entry, row, text))
-        )
-
-    return wants
-
-
-def _has_status(status: int, asked: str) -> bool:
-    """Tell whether *status* is the one *asked* for, or, as ``4xx``, one of its hundred."""
-    return asked in (str(status), f"{status // 100}xx")
-
-
-def _holds(entry: Entry, row: dict[str, Any], text: str) -> bool:
-    """Tell whether any part of what is shown of *entry* holds *text*, in any case."""
-    shown = (row["path"], row["model"] or "", row["cassette"], row["note"])
-    if any(text in part.lower() for part in shown):
-        return True
-    return any(text in part.body.decode("utf-8", "replace").lower() for part in (entry.request, entry.response))
-
-
-def _entry(context: Context, call: Call) -> Entry:
-    number = int(call.rest) if call.rest.isascii() and call.rest.isdigit() and len(call.rest) <= 15 else 0  # noqa: PLR2004  # digits
-    entry = context.app.journal.get(number)
+def entry_of(context: Context, call: Call) -> Entry:
+    """Return the entry whose number stands in the path. Raises RefusedError."""
+    known = call.rest.isascii() and call.rest.isdigit() and len(call.rest) <= _MOST_DIGITS
+    entry = context.app.journal.get(int(call.rest)) if known else None
     if entry is None:
         msg = f"there is no request {call.rest[:20]!a} in the journal; it keeps the last ones only"
         raise RefusedError(404, msg, "no_such_request")
     return entry
+
+
+def _found(context: Context, wants: Wants) -> Iterator[Entry]:
+    """Yield the entries that *wants* lets through, the newest first."""
+    return filter(wants, reversed(list(context.app.journal)))
+
+
+def _rows(entries: Iterator[Entry], limit: int) -> Response:
+    found = list(entries)
+    rows = [summary(entry) for entry in found[:limit]]
+    return json_response({"requests": rows, "meta": {"total": len(found)}})
+
+
+def _asked(call: Call, *more: str) -> dict[str, Any]:
+    """Return the JSON of a search: the fields of a pattern and *more*, no others."""
+    asked = json_body(call.request, needed=False)
+    names = (*FIELDS, *more)
+    unknown = next((name for name in asked if name not in names), None)
+    if unknown is not None:
+        msg = f"the member {unknown[:40]!a} is not known here; there are: {', '.join(names)}"
+        raise RefusedError(400, msg, "unknown_parameter")
+    return asked
+
+
+def _whole(name: str, value: object, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise RefusedError(400, f"{name} has to be a whole number from 0 to {most}", "bad_parameter")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LONGEST_WAIT:
+        msg = f"timeout has to be seconds, from 0 to {_LONGEST_WAIT:.0f}"
+        raise RefusedError(400, msg, "bad_parameter")
+    return float(value)

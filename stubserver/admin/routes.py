@@ -6,15 +6,23 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from stubserver.admin import cassette_calls, control, feed, journal_calls, static
+from stubserver.admin import cassette_calls, control, feed, journal_calls, misses_calls, static
 from stubserver.admin.calls import Call, RefusedError, call_of
 from stubserver.admin.context import Context
+from stubserver.admin.patterns import FIELDS
 from stubserver.messages import Live, Request, Response
 
 __all__ = ["ROUTES", "Route", "find"]
 
 Function = Callable[[Context, Call], Response | Live]
 _LISTED: Final = ("offset", "limit", "file", "q")
+
+
+def metrics(context: Context, call: Call) -> Response:
+    """``GET metrics``."""
+    from stubserver.admin import metrics as numbers  # noqa: PLC0415  # prometheus_client takes as long as all else
+
+    return numbers.metrics(context, call)
 
 
 class Route(NamedTuple):
@@ -37,8 +45,17 @@ ROUTES: Final = (
     Route("GET", "/health", control.health, is_open=True),
     Route("GET", "/requests", journal_calls.listed, journal_calls.FILTERS),
     Route("DELETE", "/requests", journal_calls.clear),
+    Route("GET", "/requests/unmatched", journal_calls.unmatched, ("limit",)),
+    Route("GET", "/requests.har", journal_calls.archive, tuple(FIELDS)),
+    Route("POST", "/requests/count", journal_calls.count),
+    Route("POST", "/requests/find", journal_calls.find),
+    Route("POST", "/requests/wait", journal_calls.wait),
+    Route("GET", "/requests/unmatched/near-misses", misses_calls.of_unmatched, ("limit",)),
+    Route("POST", "/near-misses/request", misses_calls.dry_run),
     Route("GET", "/requests/([^/]+)", journal_calls.one),
     Route("DELETE", "/requests/([^/]+)", journal_calls.forget),
+    Route("GET", "/metrics", metrics),
+    Route("POST", "/requests/([^/]+)/record-next", misses_calls.record_next),
     Route("GET", "/events", feed.follow, ("since",)),
     Route("GET", "/interactions", cassette_calls.interactions, (*_LISTED, "played")),
     Route("GET", "/interactions/unplayed", cassette_calls.unplayed, _LISTED),

@@ -242,6 +242,14 @@ class Playlist:
         """Count the recordings whose match key is *key*."""
         return len(self._catalogue.find(key))
 
+    def rehearsal(self) -> Playlist:
+        """Return a playlist that plays what this one would, and changes nothing of it."""
+        with self._lock:
+            positions = self._positions.copy()
+        twin = Playlist((), self._rules, self._policy, drift=self._drift, scrub=self._scrub, positions=positions)
+        twin._salt, twin._catalogue = self._salt, self._catalogue
+        return twin
+
     def reset(self) -> None:
         """Forget what was played."""
         for reel in self._catalogue.reels:

@@ -59,6 +59,10 @@ class Positions:
             place = (place + 1) & mask
         return place
 
+    def copy(self) -> Positions:
+        """Return a copy, in memory of its own."""
+        return Positions(bytearray(self._memory))
+
     def get(self, mark: int) -> int:
         """Return how often it was played."""
         place = self._find(mark)

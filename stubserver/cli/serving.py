@@ -29,9 +29,7 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--ca-bundle", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust."),
         click.option("--record-status", multiple=True, type=int, metavar="N", help="Keep this status; repeatable."),
         click.option("--cassette-per", type=click.Choice(["run", "path", "model", "day"]), help="For a folder."),
-        click.option(
-            "--fsync", type=click.Choice(["always", "interval", "off"]), help="When the disk is told to keep it."
-        ),
+        click.option("--fsync", type=click.Choice(["always", "off"]), help="When the disk is told to keep it."),
         click.option("--redact", multiple=True, metavar="PATTERN", help="Take out what matches, too; repeatable."),
         click.option("--keep-header", multiple=True, metavar="NAME", help="Keep this header field; repeatable."),
         click.option("--allow-headers-only", is_flag=True, default=None, help="Keep no header that no replay needs."),
@@ -44,6 +42,7 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
 def _admin_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of the admin API to a command."""
     options = (
+        click.option("--journal/--no-journal", default=True, help="Keep the last 1000 requests to look at, or none."),
         click.option("--admin/--no-admin", default=True, help="Serve the page and the API under /__admin/, or not."),
         click.option("--admin-token", envvar="STUBSERVER_ADMIN_TOKEN", metavar="TOKEN", help="Asked for by both."),
         click.option("--allowed-host", multiple=True, metavar="NAME", help="Serve them under this name; repeatable."),

@@ -1,0 +1,148 @@
+"""How many answers there were, of which kind, and how long they took: counters that only grow.
+
+Adding one costs an append. They are counted some thousand at a time, or when somebody asks: an answer is added before
+it leaves, and when it did is only known afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import deque
+from threading import Lock
+from typing import Final
+
+from stubserver.messages import Delivery
+
+__all__ = ["BOUNDS", "Cell", "Tally"]
+
+BOUNDS: Final = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
+"""Upper bounds of the histograms' buckets, in seconds; what is above the last is counted behind it."""
+
+_AT_ONCE: Final = 1024
+_MOST_TARGETS: Final = 4096
+_MOST_CELLS: Final = 512
+_OTHER: Final = "other"
+_ERROR: Final = 400
+_API: Final = re.compile(r"/(?:chat/completions|completions|embeddings|responses|moderations|models)\b")
+# An id in a path, such as resp_0a1b2c3d: what holds a digit and is long, or what is digits alone.
+_ID: Final = re.compile(r"/(?=[^/]*[0-9])(?:[^/]{16,}|[a-z]{2,12}[_-][^/]{6,}|[0-9]+)(?=/|$)")
+_NAMED: Final = re.compile(r"/__cassette/.*?(?=/v1/|/chat/|/completions|/embeddings|/responses|/models|$)")
+
+
+class Cell:
+    """The answers to one path, from one source, of one status.
+
+    ``durations`` and ``first_bytes`` count by :data:`BOUNDS`; ``seconds`` and ``first_seconds`` are their sums, ``cut``
+    counts those whose client left before the end.
+    """
+
+    __slots__ = ("count", "cut", "durations", "first_bytes", "first_seconds", "seconds")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.cut = 0
+        self.seconds = 0.0
+        self.first_seconds = 0.0
+        self.durations = [0] * (len(BOUNDS) + 1)
+        self.first_bytes = [0] * (len(BOUNDS) + 1)
+
+    def add(self, delivery: Delivery) -> None:
+        """Count one answer that has left."""
+        self.count += 1
+        received, first, last = delivery.received, delivery.first, delivery.last
+        took = last - received
+        bucket = bisect_left(BOUNDS, took)
+        self.seconds += took
+        self.durations[bucket] += 1
+        if delivery.cut:
+            self.cut += 1
+        if first and first != last:
+            took = first - received
+            bucket = bisect_left(BOUNDS, took)
+        self.first_seconds += took
+        self.first_bytes[bucket] += 1
+
+
+_Key = tuple[str, str, int]
+
+
+class Tally:
+    """Counts by path, source and status. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[_Key, Delivery]] = deque()  # never another one: others append meanwhile
+        self._when = _AT_ONCE
+        self._by_target: dict[_Key, Cell] = {}
+        self._cells: dict[_Key, Cell] = {}
+        self._lock = Lock()
+
+    def add(self, target: str, source: str, status: int, delivery: Delivery) -> None:
+        """Add an answer that is about to leave."""
+        waiting = self._waiting
+        waiting.append(((target, source, status), delivery))
+        if len(waiting) > self._when:
+            self._count()
+
+    def cells(self) -> dict[tuple[str, str, int], Cell]:
+        """Return what was counted by path, source and status, of answers that have left; not to be changed."""
+        self._count()
+        return dict(self._cells)
+
+    def sources(self) -> dict[str, int]:
+        """Count the answers that have left by where they came from."""
+        sums = dict.fromkeys(("replayed", "recorded", "forwarded", "dummy", "unmatched"), 0)
+        for (_, source, _), cell in self.cells().items():
+            sums[source] = sums.get(source, 0) + cell.count
+        return sums
+
+    def _count(self) -> None:
+        waiting = self._waiting
+        with self._lock:
+            for _ in range(len(waiting)):
+                key, delivery = waiting.popleft()
+                if not delivery.last:
+                    waiting.append((key, delivery))
+                    continue
+                cell = self._by_target.get(key)
+                if cell is None:
+                    cell = self._cell(key)
+                cell.add(delivery)
+            self._when = len(waiting) + _AT_ONCE
+
+    def _cell(self, key: _Key) -> Cell:
+        target, source, status = key
+        label = label_of(target)
+        if status >= _ERROR and not _API.search(label):
+            label = _OTHER  # whoever tries paths at random gets no label for each
+        if (label, source, status) not in self._cells and len(self._cells) >= _MOST_CELLS:
+            label = _OTHER
+        if len(self._by_target) >= _MOST_TARGETS:
+            self._by_target.clear()
+        cell = self._by_target[key] = self._cells.setdefault((label, source, status), Cell())
+        return cell
+
+
+def label_of(target: str) -> str:
+    """Return the path of *target* with what changes from request to request taken out."""
+    path = target.partition("?")[0][:200]
+    return _ID.sub("/{id}", _NAMED.sub("/__cassette/{name}", path))
