@@ -2,14 +2,13 @@
 
     make record                        (or: python tools/record_examples.py)
 
-Run it with the project's development environment: it needs `openai` and `vcrpy`. The model and its server are too
-heavy for that environment, so they live in one of their own: `.venv-model/` in the project (made at the first run,
-which compiles llama.cpp for some minutes), or the one whose Python is named by the environment variable
-STUBSERVER_MODEL_PYTHON.
+Run it with the project's development environment: it needs `openai`. The model and its server are too heavy for that
+environment, so they live in one of their own: `.venv-model/` in the project (made at the first run, which compiles
+llama.cpp for some minutes), or the one whose Python is named by the environment variable STUBSERVER_MODEL_PYTHON.
 
-The script starts the server on a free loopback port, asks it real questions through the openai client while vcrpy
-records, stops it, checks the recordings, and only then replaces the files in `cassettes/local-model/`. When anything
-fails, or Ctrl-C is pressed, the files stay as they were.
+The script starts the server on a free loopback port, asks it real questions with the openai client through stubserver,
+which records, stops it, checks the recordings, and only then replaces the files in `cassettes/local-model/`. When
+anything fails, or Ctrl-C is pressed, the files stay as they were.
 """
 
 from __future__ import annotations
@@ -29,18 +28,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-import vcr  # type: ignore[import-untyped, unused-ignore]
 from openai import APIConnectionError, APIStatusError, Omit, OpenAI, OpenAIError, omit
 from vcr.persisters.filesystem import FilesystemPersister  # type: ignore[import-untyped, unused-ignore]
 from vcr.serializers import yamlserializer  # type: ignore[import-untyped, unused-ignore]
+
+from stubserver import StubServer, __version__
+from stubserver.cassettes.library import Library
+from stubserver.listing import problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from openai.types.chat import ChatCompletionMessageParam
+
+    from stubserver.messages import Interaction
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "cassettes" / "local-model"
@@ -54,6 +57,7 @@ MODEL = "gemma-3-270m"
 # The model file is a base model without a chat template, and the server's fallback template makes it answer a question
 # with nothing. With 'snoozy' (a plain "### Prompt: ... ### Response:" text) it answers, and stops when it has answered.
 SERVER_OPTIONS = ("--model_alias", MODEL, "--chat_format", "snoozy", "--n_ctx", "512")
+EMBEDDING_OPTIONS = (*SERVER_OPTIONS, "--embedding", "true")
 # The server takes any of its settings from the environment too (PORT, API_KEY, SEED, ...): it gets these names only.
 SERVER_ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "SYSTEMROOT")
 READY_SECONDS = 120
@@ -64,8 +68,7 @@ LOG_LINES = 20
 # Where the recordings say the server was, whatever port it had: so the port never makes a difference between two runs.
 STABLE_HOST = "localhost:8000"
 API_KEY = "no-key-needed"
-# The organization and project headers come from the environment of whoever runs this.
-PRIVATE_HEADERS = ("authorization", "cookie", "openai-organization", "openai-project")
+SEEDS = (1, 2, 3)
 
 QUESTION = "What is the capital of France?"
 OPEN_QUESTION = "Tell me about the sea in one sentence."
@@ -191,10 +194,18 @@ def record_errors(client: OpenAI) -> None:
 
 
 def record_repeats(client: OpenAI) -> None:
-    """Record the same request twice with different answers, then the same question with two seeds."""
+    """Record the same request twice with different answers, then the same question with several seeds."""
     ask = functools.partial(chat, client, user(OPEN_QUESTION), temperature=1.0)
     require_different("the repeated request", [ask(), ask()])
-    require_different("two seeds", [ask(seed=1), ask(seed=2)])
+    require_different("the seeds", [ask(seed=seed) for seed in SEEDS])
+
+
+def record_embeddings(client: OpenAI) -> None:
+    """Record embeddings; this server gives one vector for each token, which is not what the API says."""
+    answer = client.embeddings.create(model=MODEL, input="Sea", encoding_format="float")
+    if not answer.data or not answer.data[0].embedding:
+        msg = "The server answered with no embedding. Look at EMBEDDING_OPTIONS."
+        raise RecordingError(msg)
 
 
 def record_models(client: OpenAI) -> None:
@@ -209,43 +220,44 @@ class Recording:
     name: str
     statuses: tuple[int, ...]
     record: Callable[[OpenAI], None]
+    streams: int = 0
 
 
 RECORDINGS = (
     Recording("chat.yaml", (200, 200, 200), record_chat),
-    Recording("chat-stream.yaml", (200, 200), record_chat_stream),
-    Recording("completions.yaml", (200, 200, 200), record_completions),
+    Recording("chat-stream.yaml", (200, 200), record_chat_stream, streams=2),
+    Recording("completions.yaml", (200, 200, 200), record_completions, streams=1),
     Recording("errors.yaml", (400, 404, 500), record_errors),
-    Recording("repeats.yaml", (200, 200, 200, 200), record_repeats),
+    Recording("repeats.yaml", (200,) * (2 + len(SEEDS)), record_repeats),
     Recording("models.yaml", (200,), record_models),
 )
+EMBEDDING_RECORDINGS = (Recording("embeddings.yaml", (200,), record_embeddings),)
 
 
-def with_stable_host(request: Any) -> Any:  # noqa: ANN401 - vcrpy has no types
-    """Return vcrpy's copy of a request, moved to STABLE_HOST."""
-    request.uri = urlsplit(request.uri)._replace(scheme="http", netloc=STABLE_HOST).geturl()
-    request.headers["host"] = STABLE_HOST
-    return request
+def at_stable_host(found: Interaction) -> Interaction:
+    """Return an interaction as if the server had been at STABLE_HOST."""
+    headers = tuple((n, STABLE_HOST if n.lower() == "host" else v) for n, v in found.request.headers)
+    return found._replace(request=found.request._replace(authority=STABLE_HOST, headers=headers))
 
 
-def without_cookies(response: dict[str, Any]) -> dict[str, Any]:
-    """Return vcrpy's response without the cookies the server sets."""
-    headers = {name: values for name, values in response["headers"].items() if name.lower() != "set-cookie"}
-    return {**response, "headers": headers}
-
-
-def record_all(client: OpenAI, folder: Path) -> None:
-    """Record every cassette into the empty `folder`, and check each one."""
-    recorder = vcr.VCR(
-        record_mode="all",
-        filter_headers=PRIVATE_HEADERS,
-        before_record_request=with_stable_host,
-        before_record_response=without_cookies,
-    )
-    for recording in RECORDINGS:
+def record_through(upstream: str, recordings: tuple[Recording, ...], folder: Path) -> None:
+    """Record cassettes into the empty `folder` from the server at `upstream`, and check each one."""
+    for recording in recordings:
         path = folder / recording.name
-        with recorder.use_cassette(path):
+        # No retries: each request is to be recorded once, errors too.
+        proxy = StubServer(
+            path,
+            record_mode="all",
+            upstream=upstream,
+            record_status=(status for status in recording.statuses if status >= 300),
+            before_record=[at_stable_host],
+        )
+        with proxy, OpenAI(base_url=proxy.base_url, api_key=API_KEY, max_retries=0, timeout=ANSWER_SECONDS) as client:
             recording.record(client)
+            lost = [entry.note for entry in proxy.journal if entry.note]
+        if lost:
+            msg = f"{path.name} is not whole: {lost[0]}"
+            raise RecordingError(msg)
         check(path, recording)
 
 
@@ -257,6 +269,14 @@ def check(path: Path, recording: Recording) -> None:
     statuses = tuple(response["status"]["code"] for response in responses)
     if statuses != recording.statuses:
         msg = f"{path.name} holds answers with the statuses {statuses}; {recording.statuses} were expected."
+        raise RecordingError(msg)
+    timed = [response for response in responses if "," in response.get("x_stubserver", {}).get("events_ms", "")]
+    if len(timed) != recording.streams:
+        msg = f"{path.name} holds {len(timed)} streams with their timing; {recording.streams} were expected."
+        raise RecordingError(msg)
+    found = problems(Library([path]))
+    if found:
+        msg = f"{path.name} is not as it should be: {found[0]}"
         raise RecordingError(msg)
     check_private(path)
 
@@ -353,8 +373,9 @@ def describe(facts: dict[str, str]) -> str:
     """Return the text of versions.txt: what made the recordings."""
     ours = {
         "server's options": " ".join(SERVER_OPTIONS),
+        "for embeddings also": " ".join(EMBEDDING_OPTIONS[len(SERVER_OPTIONS) :]),
         "client": f"openai {version('openai')}",
-        "recorder": f"vcrpy {version('vcrpy')}",
+        "recorder": f"stubserver {__version__}, through the serializer of vcrpy {version('vcrpy')}",
         "recorder's Python": platform.python_version(),
     }
     return "".join(f"{name}: {value}\n" for name, value in {**facts, **ours}.items())
@@ -377,21 +398,19 @@ def last_lines(log: Path) -> str:
 
 
 @contextmanager
-def model_server(python: Path, model: Path, log: Path) -> Iterator[OpenAI]:
-    """Serve the model file `model` as long as the block runs; gives a client of it."""
+def model_server(python: Path, model: Path, log: Path, options: tuple[str, ...]) -> Iterator[str]:
+    """Serve the model file `model` as long as the block runs; gives the server's URL."""
     port = free_port()
     address = ("--host", "127.0.0.1", "--port", str(port))
-    command = [str(python), "-m", "llama_cpp.server", "--model", str(model), *address, *SERVER_OPTIONS]
+    command = [str(python), "-m", "llama_cpp.server", "--model", str(model), *address, *options]
     environment = {name: os.environ[name] for name in SERVER_ENVIRONMENT if name in os.environ}
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    url = f"http://127.0.0.1:{port}"
     try:
-        # No retries: each request is to be recorded once, errors too.
-        with OpenAI(
-            base_url=f"http://127.0.0.1:{port}/v1", api_key=API_KEY, max_retries=0, timeout=ANSWER_SECONDS
-        ) as client:
+        with OpenAI(base_url=f"{url}/v1", api_key=API_KEY, max_retries=0, timeout=ANSWER_SECONDS) as client:
             wait_until_ready(server, client)
-            yield client
+        yield url
     except (OpenAIError, ServerError) as error:
         msg = f"{error}\nThe end of the server's log:\n{last_lines(log)}"
         raise RecordingError(msg) from error
@@ -433,7 +452,7 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 def publish(folder: Path, versions: str) -> None:
     """Replace the bundled cassettes by the ones in `folder`."""
     TARGET.mkdir(parents=True, exist_ok=True)
-    for recording in RECORDINGS:
+    for recording in (*RECORDINGS, *EMBEDDING_RECORDINGS):
         (TARGET / recording.name).write_bytes((folder / recording.name).read_bytes())
     (TARGET / "versions.txt").write_text(versions, encoding="utf-8")
 
@@ -446,11 +465,13 @@ def record() -> None:
         folder = Path(name)
         print("Unpacking the model")
         facts = unpack_model(python, folder / "model.gguf")
-        print("Starting the model server")
-        with model_server(python, folder / "model.gguf", folder / "server.log") as client:
-            record_all(client, folder)
+        model, log = folder / "model.gguf", folder / "server.log"
+        for options, recordings in ((SERVER_OPTIONS, RECORDINGS), (EMBEDDING_OPTIONS, EMBEDDING_RECORDINGS)):
+            print("Starting the model server")
+            with model_server(python, model, log, options) as url:
+                record_through(url, recordings, folder)
         publish(folder, describe(facts))
-    print(f"Recorded {len(RECORDINGS)} cassettes into {TARGET.relative_to(ROOT)}/")
+    print(f"Recorded into {TARGET.relative_to(ROOT)}/")
 
 
 def main() -> int:
