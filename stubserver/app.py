@@ -28,6 +28,7 @@ from stubserver.tally import Tally
 if TYPE_CHECKING:
     from stubserver.dummy.response_store import ResponseStore
     from stubserver.forwarder import Forwarder, Once
+    from stubserver.keys import Keys, Refusal
     from stubserver.pacing import Pacer
 
 __all__ = ["App", "Prepared"]
@@ -44,6 +45,7 @@ class Prepared:
     ``key`` is its match key, ``accepted`` the encodings its client takes, ``cassette`` what stood behind
     ``/__cassette/`` in its target, None where that is not how it begins. ``admin``: it is none for the API, but for
     whoever runs the server. ``dummy`` is the dummy's answer once it was made: a pure function of the request.
+    ``refused`` is there where it lacks the key that is asked for.
     """
 
     request: Request
@@ -52,6 +54,7 @@ class Prepared:
     cassette: str | None = None
     dummy: Answer | None = None
     admin: bool = False
+    refused: Refusal | None = None
 
 
 class App:
@@ -81,6 +84,8 @@ class App:
         self.shaper: Callable[[Request, Answer], Answer] | None = None
         """What is done to every answer on its way out, behind the pacer; it copies what it changes."""
         self.admin: Callable[[Request], Answer] | None = None
+        self.keys: Keys | None = None
+        """Who may ask; None: everybody."""
         self._on_report = on_report
         self._looked = time.monotonic()
         self._looking = Lock()
@@ -88,11 +93,16 @@ class App:
     def prepare(self, request: Request) -> Prepared:
         """Work out what follows from the request alone."""
         accepted = replay.accepts(request.headers)
+        if self.admin is not None and _is_admin(request.target):
+            return Prepared(request, b"", accepted, "", admin=True)
+        if self.keys is not None:
+            admitted = self.keys.admit(request)
+            if not isinstance(admitted, Request):
+                return Prepared(request, b"", accepted, "", refused=admitted)
+            request = admitted
         if request.target.startswith(NAMED):
             # Until the cassette is known (files come and go), the key cannot be: see _named.
             return Prepared(request, b"", accepted, request.target[len(NAMED) :])
-        if self.admin is not None and _is_admin(request.target):
-            return Prepared(request, b"", accepted, "", admin=True)
         return Prepared(request, self.library.rules.key(request), accepted)
 
     def answer(self, prepared: Prepared, delivery: Delivery | None = None) -> Answer:
@@ -105,6 +115,8 @@ class App:
             answer = self._answered(prepared, self.library.playlist, delivery)
         elif prepared.admin and self.admin is not None:
             return self.admin(request)
+        elif prepared.refused is not None:
+            return self._refuse(request, prepared.refused, delivery)
         else:
             answer = self._named(prepared, prepared.cassette, delivery)
         if self.pacer is not None:
@@ -115,6 +127,13 @@ class App:
             self.tally.add(request.target, answer.source, answer.response.status, delivery)
         if not answer.forwarded:
             self.journal.add(request, answer, delivery)
+        return answer
+
+    def _refuse(self, request: Request, refusal: Refusal, delivery: Delivery | None) -> Answer:
+        answer = refusal.answer
+        if delivery is not None:
+            self.tally.add(request.target, answer.source, answer.response.status, delivery)
+        self.journal.add(request, refusal.noted, delivery)
         return answer
 
     def _named(self, prepared: Prepared, target: str, delivery: Delivery | None) -> Answer:

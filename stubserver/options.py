@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stubserver.errors import UsageError
+
+if TYPE_CHECKING:
+    from stubserver.keys import Keys
 
 __all__ = [
     "StrPath",
@@ -16,6 +19,7 @@ __all__ = [
     "choice_of",
     "error_status",
     "flat",
+    "keys",
     "refuse_strangers",
     "seconds",
     "token_count",
@@ -74,6 +78,15 @@ def token_count(number: int) -> int:
         msg = f"dummy_tokens {number} cannot be: give 0 or more"
         raise UsageError(msg)
     return number
+
+
+def keys(*, given: str | bool, ours: bool, forwards: bool) -> tuple[Keys | None, str | None]:
+    """Return who may ask and the key they need, None where there is no such: see :func:`stubserver.keys.required`."""
+    if given is False:
+        return None, None
+    from stubserver.keys import required  # noqa: PLC0415  # start-up: only this option needs it
+
+    return required(given=given, ours=ours, forwards=forwards)
 
 
 def seconds(timeout: float) -> float:

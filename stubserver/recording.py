@@ -26,7 +26,8 @@ class RecordOptions(TypedDict, total=False):
 
     ``upstream_key_env`` names the variable that holds our credential for the upstream; ``record_status`` are statuses
     to keep beside 2xx; ``fsync`` is always or off; ``cassette_per`` is run, path, model or day, for a folder;
-    ``redact`` are patterns to take out beside the registry's; ``before_record`` are hooks.
+    ``redact`` are patterns to take out beside the registry's; ``before_record`` are hooks. ``proof`` is what clients
+    prove themselves with: the stub sets it, see ``require_key``.
     """
 
     upstream_key_env: str | None
@@ -39,6 +40,7 @@ class RecordOptions(TypedDict, total=False):
     keep_header: Iterable[str]
     allow_headers_only: bool
     before_record: Iterable[Hook]
+    proof: str | None
 
 
 class Plan:
@@ -67,7 +69,7 @@ class Plan:
             patterns=options.get("redact", ()),
             keep_headers=options.get("keep_header", ()),
             allow_headers_only=options.get("allow_headers_only", False),
-            secrets=[key] if key else [],
+            secrets=[secret for secret in (key, options.get("proof")) if secret],
             hooks=options.get("before_record", ()),
         )
         self._target = paths[0] if paths else None

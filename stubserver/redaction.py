@@ -34,6 +34,7 @@ SECRET_HEADERS: Final = frozenset(
         "set-cookie",
         "api-key",
         "x-api-key",
+        "x-stubserver-key",
         "x-goog-api-key",
         "xi-api-key",
         "x-auth-token",

@@ -68,6 +68,7 @@ class StubServer:
         timeout: float = 10.0,
         max_connections: int = 16_384,
         journal: bool = True,
+        require_key: str | bool = False,
         admin: bool = True,
         admin_token: str | None = None,
         allowed_host: Iterable[str] = (),
@@ -84,7 +85,10 @@ class StubServer:
         notes: list[str] = []
         self._plan: Plan | None = None
         self._recordable = (places, upstream, recording)
-        if record_mode != "none" or fallback == Fallbacks.FORWARD:
+        forwards = record_mode != "none" or fallback == Fallbacks.FORWARD
+        ours, reaches = bool(recording.get("upstream_key_env")), forwards or upstream is not None
+        keys, recording["proof"] = options.keys(given=require_key, ours=ours, forwards=reaches)
+        if forwards:
             from stubserver.recording import Plan  # noqa: PLC0415  # start-up: only recording and forwarding need it
 
             self._plan = Plan(places, record_mode, upstream, recording, notes.append)
@@ -114,6 +118,7 @@ class StubServer:
             journal=Journal() if journal else Journal(most=0),
             on_report=on_report,
         )
+        self._app.keys = keys
         if self._plan is not None:
             self._plan.connect(self._app)
         self.set_pace(pace, ttft, itl)

@@ -52,6 +52,25 @@ def _admin_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _not_a_path(_context: click.Context, _option: click.Parameter, key: Any) -> Any:  # noqa: ANN401  # click's
+    """Refuse a PATH that was taken for the KEY that may follow the option."""
+    if isinstance(key, str) and Path(key).exists():
+        msg = f"{key} was taken for its KEY, and is a file or folder: name the PATH first, or write --require-key=KEY"
+        raise click.BadParameter(msg)
+    return key
+
+
+_KEY: Final = click.option(
+    "--require-key",
+    is_flag=False,
+    flag_value=True,
+    type=click.UNPROCESSED,
+    callback=_not_a_path,
+    metavar="[KEY]",
+    help="Ask clients for a key: KEY, else that of the variable STUBSERVER_KEY, else any.",
+)
+
+
 @click.command(epilog=EXAMPLES)
 @click.argument("paths", nargs=-1, type=PATHS, metavar="[PATH]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -104,6 +123,7 @@ def _admin_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest request body (64 MB).")
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="For a request to arrive (10).")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Open at the same time (16384).")
+@_KEY
 @_admin_options
 def serve(paths: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # what click parsed
     """Serve the cassettes at PATH: files, or folders searched for .yaml, .yml and .json (each also .gz).
@@ -118,6 +138,7 @@ def serve(paths: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # w
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @_recording_options
+@_KEY
 @_admin_options
 def record(path: Path, **options: Any) -> None:  # noqa: ANN401  # what click parsed
     """Pass requests on to the upstream and keep what is new in CASSETTE: a .yaml file, or a folder.

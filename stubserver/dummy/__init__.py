@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from stubserver.canonical import normal_path
+from stubserver.dummy.api_headers import api_headers
 from stubserver.dummy.errors import NOT_PARSED, APIError, envelope, json_response
 from stubserver.dummy.settings import DEFAULT_TEXT, DummySettings
 from stubserver.messages import Request, Response
@@ -52,6 +53,11 @@ def respond(request: Request, settings: DummySettings, store: ResponseStore | No
     if request.method == "OPTIONS":
         return Response(204, (("allow", "GET, HEAD, POST, OPTIONS"),))
     path = normal_path(request.path)
+    response = _answered(path, request, settings, store)
+    return response._replace(headers=(*response.headers, *api_headers(request, path, response.status)))
+
+
+def _answered(path: str, request: Request, settings: DummySettings, store: ResponseStore | None) -> Response:
     try:
         return _routed(path, request, settings, store)
     except APIError as error:
