@@ -3,6 +3,7 @@
 # make test    install, then run the tests                        (ARGS: more options of pytest)
 # make pythons the tests under every supported Python that is on the machine
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
+# make datatrove  in datatrove's pipelines, beside the original DummyServer, in an environment without torch or vLLM
 # make record  record the bundled cassettes anew from a real local model (compiles llama.cpp for a while)
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage pythons bench record clean
+.PHONY: check serve test format lint types coverage pythons bench datatrove record clean
 
 check: lint types coverage
 
@@ -54,6 +55,18 @@ pythons:
 
 bench: $(VENV)/.tests
 	$(BIN)/python tools/bench/run.py $(ARGS)
+
+DATATROVE := .venv-datatrove
+
+$(DATATROVE)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DATATROVE)
+	$(DATATROVE)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[datatrove,test]'
+	@touch $@
+
+# ARGS: --quick for the comparison alone with smaller numbers
+datatrove: $(DATATROVE)/.ready
+	$(DATATROVE)/bin/python -m pytest -q tests/test_datatrove.py --cov=stubserver.datatrove --cov-config=/dev/null
+	$(DATATROVE)/bin/python tools/datatrove/compare.py $(ARGS)
 
 record: $(VENV)/.tests
 	$(BIN)/python tools/record_examples.py

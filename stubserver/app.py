@@ -150,10 +150,10 @@ class App:
 
     def _answered(self, prepared: Prepared, playlist: Playlist, delivery: Delivery | None) -> Answer:
         request, key, forwarder = prepared.request, prepared.key, self.forwarder
+        if self._is_the_dummys(request, playlist):
+            return self._dummy(prepared)
         if forwarder is not None and forwarder.always:
             return forwarder.answer(request, delivery)
-        if not playlist and self.fallback is Fallbacks.DUMMY and forwarder is None and self.once is None:
-            return self._dummy(prepared)
         decision = self._recorder.decide(playlist, key, request)
         if not isinstance(decision, Played) and playlist is self.library.playlist and self.look_again():
             playlist = self.library.playlist
@@ -177,6 +177,12 @@ class App:
     def otherwise(self) -> Fallbacks:
         """What answers a request that has no recording: the fallback, or the upstream while we record from it."""
         return Fallbacks.FORWARD if self.forwarder is not None and self.forwarder.records else self.fallback
+
+    def _is_the_dummys(self, request: Request, playlist: Playlist) -> bool:
+        """Tell whether nothing has to be looked up: there is nothing, or a pipeline waits until we are ready."""
+        if not playlist and self.fallback is Fallbacks.DUMMY and self.forwarder is None and self.once is None:
+            return True
+        return self._settings.style == "datatrove" and dummy.asks_whether_ready(request)
 
     def _dummy(self, prepared: Prepared) -> Answer:
         answer = prepared.dummy

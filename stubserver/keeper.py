@@ -20,7 +20,7 @@ from stubserver.relay import Relayed
 from stubserver.scrubbing import Scrubber
 from stubserver.wire import HOP_BY_HOP
 
-__all__ = ["Keeper", "Kept", "Per", "RecordMode", "prepare_target", "storable"]
+__all__ = ["Keeper", "Kept", "Per", "RecordMode", "prepare_target", "rank_name", "storable"]
 
 _PART_BYTES: Final = 50_000_000
 _NOT_STORED: Final = HOP_BY_HOP | {"content-encoding", "content-length"}
@@ -65,6 +65,7 @@ class Keeper:
         scrubber: Scrubber,
         *,
         per: Per = Per.RUN,
+        rank: int | None = None,
         statuses: frozenset[int] = KEPT_STATUSES,
         fsync: Fsync = Fsync.OFF,
     ) -> None:
@@ -73,6 +74,7 @@ class Keeper:
         self._library = library
         self._scrubber = scrubber
         self._per = per
+        self._rank = rank
         self._statuses = statuses
         self._fsync = fsync
         self._writers: dict[Path, Writer] = {}
@@ -112,7 +114,9 @@ class Keeper:
         if not self._in_folder:
             return self._target
         name = f"recording-{self._run}"
-        if self._per is Per.DAY:
+        if self._rank is not None:
+            name = rank_name(self._rank)
+        elif self._per is Per.DAY:
             name = time.strftime("%Y-%m-%d")
         elif self._per is Per.PATH:
             name = normal_path(request.path)
@@ -161,13 +165,19 @@ def _with_lengths(found: Interaction) -> Interaction:
     return Interaction(request._replace(headers=sent), response._replace(headers=got))
 
 
-def prepare_target(target: Path, mode: RecordMode, say: Callable[[str], None]) -> RecordMode:
+def rank_name(rank: int) -> str:
+    """Return how the names of the files begin that a pipeline's *rank* records to."""
+    return f"rank-{rank:05d}"
+
+
+def prepare_target(target: Path, mode: RecordMode, say: Callable[[str], None], prefix: str = "") -> RecordMode:
     """Mend a torn cassette, and settle what *mode* means for a *target* that is or is not there yet.
 
+    In a folder only files whose names begin with *prefix* are touched: others may be another process's.
     ``once`` becomes ``none`` for a cassette that exists; ``all`` puts an existing one aside and begins anew.
     """
     if target.is_dir():
-        for path in sorted([*target.glob("*.yaml"), *target.glob("*.yml")]):
+        for path in sorted([*target.glob(f"{prefix}*.yaml"), *target.glob(f"{prefix}*.yml")]):
             _mend(path, say)
     if target.is_dir() or not target.exists():
         return RecordMode.NEW_EPISODES if mode is RecordMode.ONCE else mode

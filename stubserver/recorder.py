@@ -23,6 +23,7 @@ __all__ = ["Fallback", "Fallbacks", "Recorder", "source_headers"]
 
 _CACHED_BYTES: Final = 128 * 1024 * 1024
 _SHOWN_PATHS: Final = 10
+_BAD_REQUEST: Final = 400
 
 
 class Fallbacks(StrEnum):
@@ -111,7 +112,12 @@ class Recorder:
         text, near = miss(playlist, key, request, self._rules, used_up=fallback.used_up)
         headers = (("x-should-retry", "false"), *source_headers("unmatched"))
         extra = {"near_misses": [found.as_json() for found in near]}
-        response = envelope(self._error_status, text, code="no_recording", headers=headers, extra=extra)
+        kind = "invalid_request_error"
+        if self._error_status == _BAD_REQUEST:
+            # vLLM's type of a 400. datatrove looks for the word to skip a document, and openai's errors show the text.
+            kind = "BadRequestError"
+            text = f"{kind}: {text}"
+        response = envelope(self._error_status, text, kind=kind, code="no_recording", headers=headers, extra=extra)
         return Answer(response, "unmatched")
 
 

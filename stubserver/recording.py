@@ -12,7 +12,7 @@ from stubserver.app import App
 from stubserver.cassettes.writer import Fsync
 from stubserver.errors import UsageError
 from stubserver.forwarder import Forwarder, Once, Recording
-from stubserver.keeper import Keeper, Per, RecordMode, prepare_target
+from stubserver.keeper import Keeper, Per, RecordMode, prepare_target, rank_name
 from stubserver.keeping import KEPT_STATUSES
 from stubserver.messages import Request
 from stubserver.scrubbing import Hook, Scrubber
@@ -25,7 +25,8 @@ class RecordOptions(TypedDict, total=False):
     """What can be said about recording beside its mode and the upstream.
 
     ``upstream_key_env`` names the variable that holds our credential for the upstream; ``record_status`` are statuses
-    to keep beside 2xx; ``fsync`` is always or off; ``cassette_per`` is run, path, model or day, for a folder;
+    to keep beside 2xx; ``fsync`` is always or off; ``cassette_per`` is run, path, model or day, for a folder; ``rank``
+    makes a folder of the cassette, in which this server writes and reads the files of that rank of a pipeline alone;
     ``redact`` are patterns to take out beside the registry's; ``before_record`` are hooks. ``proof`` is what clients
     prove themselves with: the stub sets it, see ``require_key``.
     """
@@ -36,6 +37,7 @@ class RecordOptions(TypedDict, total=False):
     record_status: Iterable[int]
     fsync: str
     cassette_per: str
+    rank: int | None
     redact: Iterable[str]
     keep_header: Iterable[str]
     allow_headers_only: bool
@@ -74,16 +76,24 @@ class Plan:
         )
         self._target = paths[0] if paths else None
         self._mode = RecordMode(mode)
+        self._rank = options.get("rank")
         if self._mode is not RecordMode.NONE:
             if self._target is None:
                 msg = "recording needs a cassette to write to: name a .yaml file, or a folder"
                 raise UsageError(msg)
-            self._mode = prepare_target(self._target, self._mode, say)
+            if self._rank is not None:
+                _make_folder(self._target)
+            self._mode = prepare_target(self._target, self._mode, say, self.file_prefix)
 
     @property
     def records(self) -> bool:
         """Whether anything is written."""
         return self._mode is not RecordMode.NONE
+
+    @property
+    def file_prefix(self) -> str:
+        """How the names of the files begin that are ours while recording; empty: all are."""
+        return rank_name(self._rank) if self.records and self._rank is not None else ""
 
     def scrub(self, request: Request) -> Request:
         """Take out of *request* what would be taken out before it is kept."""
@@ -103,6 +113,7 @@ class Plan:
                 app.library,
                 self._scrubber,
                 per=Per(self._options.get("cassette_per", "run")),
+                rank=self._rank,
                 statuses=KEPT_STATUSES if statuses is None else frozenset(statuses),
                 fsync=Fsync(self._options.get("fsync", "off")),
             )
@@ -125,6 +136,14 @@ def once(app: App, paths: list[Path], upstream: str | None, options: RecordOptio
 
 def _nothing(line: str) -> None:
     del line
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{path}: each rank records to a file in a folder, and this can be none: {error.strerror or error}"
+        raise UsageError(msg) from error
 
 
 def key_from(variable: str | None) -> str | None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from stubserver import wire
+from stubserver import early, wire
 from stubserver.app import App
 from stubserver.connection import Connection, Known, ServerSettings
 from stubserver.errors import ProtocolError, UsageError
@@ -66,13 +66,22 @@ class Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """Bind without the reverse lookup of the stdlib, which takes seconds where names do not resolve."""
+        host, port = str(self.server_address[0]), int(self.server_address[1])
+        descriptor = early.take(host, port)
+        if descriptor is not None:
+            self.socket.close()
+            self.socket = socket.socket(fileno=descriptor)
+        else:
+            self._bind()
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def _bind(self) -> None:
         if self.address_family == socket.AF_INET6:
             with suppress(OSError):
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Accept connections until :meth:`shutdown`; *poll_interval* is the stdlib's and means nothing here."""

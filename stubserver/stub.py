@@ -33,6 +33,8 @@ __all__ = ["StubServer"]
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 1.0
+_NOT_FOUND = 404
+_SKIPPABLE = 400  # of all errors, the one that a datatrove pipeline can go on after
 _RECORD_MODES = ("none", "once", "new_episodes", "all")
 
 
@@ -54,12 +56,13 @@ class StubServer:
         *paths: StrPath | Iterable[StrPath],
         host: str = "127.0.0.1",
         port: int = 0,
-        fallback: Fallbacks | str = Fallbacks.DUMMY,
+        style: str = "openai",
+        fallback: Fallbacks | str | None = None,
         match_on: Iterable[str] | str = DEFAULT_MATCH_ON,
         ignore: Iterable[str] = (),
         drift: str = "refuse",
         on_exhausted: OnExhausted | str = OnExhausted.LAST,
-        error_status: int = 404,
+        error_status: int | None = None,
         dummy_text: str = DEFAULT_TEXT,
         dummy_tokens: int = 100,
         dummy_tools: str = "none",
@@ -76,12 +79,19 @@ class StubServer:
         pace: str | float = "none",
         ttft: float | None = None,
         itl: float | None = None,
-        record_mode: str = "none",
+        record_mode: str | None = None,
         upstream: str | None = None,
         **recording: Unpack[RecordOptions],
     ) -> None:
-        self._record_mode = options.choice_of("record_mode", record_mode, _RECORD_MODES)
+        in_pipeline = options.choice_of("style", style, ("openai", "datatrove")) == "datatrove"
         places = [Path(path) for path in options.flat(paths)]
+        if record_mode is None:
+            record_mode = "new_episodes" if in_pipeline and upstream else "none"
+        self._record_mode = options.choice_of("record_mode", record_mode, _RECORD_MODES)
+        if fallback is None:
+            fallback = Fallbacks.ERROR if in_pipeline and places else Fallbacks.DUMMY
+        if error_status is None:
+            error_status = _SKIPPABLE if in_pipeline else _NOT_FOUND
         notes: list[str] = []
         self._plan: Plan | None = None
         self._recordable = (places, upstream, recording)
@@ -102,6 +112,7 @@ class StubServer:
             else options.choice_of("on_exhausted", on_exhausted, tuple(OnExhausted)),
             drift=options.choice_of("drift", drift, ("refuse", "allow")) == "allow",
             to_come=self.records,
+            only=self._plan.file_prefix if self._plan is not None else "",
             scrub=clean_secrets if self._plan is None else self._plan.scrub,
         )
         self._library.report.warnings[:0] = notes
@@ -113,6 +124,7 @@ class StubServer:
                 tokens=options.token_count(dummy_tokens),
                 models=tuple(models),
                 tools=options.choice_of("dummy_tools", dummy_tools, ("none", "auto")),
+                style=style,
             ),
             error_status=options.error_status(error_status),
             journal=Journal() if journal else Journal(most=0),
@@ -222,6 +234,11 @@ class StubServer:
             msg = "the stub is not running: start it first"
             raise UsageError(msg)
         return self._server.server_port
+
+    @property
+    def running(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None and self._threads[0].is_alive()
 
     @property
     def url(self) -> str:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "stubserver"
 
 # From the ground up; a module may import from the floors below its own, and from its own.
 FLOORS = (
-    ("__init__", "errors", "messages", "threads", "leaving"),
+    ("__init__", "early", "errors", "messages", "threads", "leaving"),
     ("canonical", "redaction", "sse", "bodies", "calls"),
     ("matchers", "answers"),
     ("wire", "scrubbing", "comparison", "upstream"),
@@ -26,7 +26,7 @@ FLOORS = (
     ("connection", "recording", "admin"),
     ("server", "options"),
     ("stub",),
-    ("cli",),
+    ("cli", "datatrove"),
     ("__main__",),
 )
 
@@ -41,6 +41,7 @@ DOORS = {
     "requests": {"upstream"},
     "prometheus_client": {"admin"},
     "pytest": set(),
+    "datatrove": {"datatrove"},
 }
 
 TESTED_TOGETHER = {"admin": {"test_admin.py"}, "cli": {"test_cli.py"}, "cassettes": {"test_reader.py"}}

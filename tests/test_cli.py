@@ -299,3 +299,20 @@ def test_without_a_command_it_shows_the_help() -> None:
 
     assert result.exit_code == 2
     assert "Usage:" in result.output
+
+
+def test_options_alone_are_those_of_serve(tmp_path: Path) -> None:
+    assert "No such option '--nothing'" in run("--nothing").output
+    missing = run("--port", 0, f"--cassettes={tmp_path / 'none.yaml'}")
+    assert (missing.exit_code, "no such file or folder" in missing.output) == (2, True)
+
+
+def test_cassettes_may_be_an_option_and_options_may_have_underscores(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    path = cassette(tmp_path / "a.yaml", "hello")
+    served = serve(f"--cassettes={path}", "--style=datatrove", "--record_mode=none", "--error_status=400")
+
+    assert served.lines[1] == "serving 1 interaction from 1 cassette"
+    assert ask(served.url)[1]["x-stubserver-source"] == "replayed"
+    assert ask(served.url, "other")[0] == 400

@@ -441,3 +441,9 @@ def test_options_reach_every_playlist(folder: Path) -> None:
 def test_an_unknown_policy_is_refused() -> None:
     with pytest.raises(ValueError, match="sometimes"):
         Library([], on_exhausted="sometimes")
+
+
+def test_only_files_whose_names_begin_so(folder: Path) -> None:
+    write(folder / "rank-00001-2.yaml", "x")
+
+    assert [file.path.name for file in Library([folder], only="rank-00001").files] == ["rank-00001-2.yaml"]

@@ -779,3 +779,45 @@ def test_openais_client_records_and_replays(call: Callable[[openai.OpenAI], Any]
 
     assert up.asked[0].fields["authorization"] == f"Bearer {SECRET}"
     assert SECRET not in tape.read_text()
+
+
+# --------------------------------------------------------------------------------------------------- ranks
+
+
+def test_each_rank_has_files_of_its_own(up: Upstream, tmp_path: Path) -> None:
+    folder = tmp_path / "tapes"
+    with recording(folder, up, rank=0) as first, recording(folder, up, rank=42) as second:
+        for stub in (first, second):
+            assert ask(stub, chat("the same"))[1]["x-stubserver-source"] == "recorded"
+
+    assert sorted(path.name for path in folder.iterdir()) == ["rank-00000.yaml", "rank-00042.yaml"]
+    with StubServer(folder, fallback="error") as stub:
+        assert len(stub.library.playlist.recordings) == 2
+        assert ask(stub, chat("the same"))[0] == 200
+
+
+def test_a_rank_goes_on_where_it_stopped_and_leaves_the_others_alone(up: Upstream, tmp_path: Path) -> None:
+    with recording(tmp_path, up, rank=1) as stub:
+        ask(stub, chat("one"))
+    other = tmp_path / "rank-00002.yaml"
+    other.write_bytes((tmp_path / "rank-00001.yaml").read_bytes()[:-20])  # as if it was being written
+
+    with recording(tmp_path, up, rank=1) as stub:
+        sources = [ask(stub, chat(text))[1]["x-stubserver-source"] for text in ("one", "two")]
+
+    assert sources == ["replayed", "recorded"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["rank-00001.yaml", "rank-00002.yaml"]
+
+
+def test_ranks_need_a_folder(up: Upstream, tape: Path) -> None:
+    tape.write_text("")
+
+    with pytest.raises(UsageError, match="a file in a folder"):
+        recording(tape, up, rank=3)
+
+
+def test_readiness_is_not_recorded_in_datatroves_style(up: Upstream, tape: Path) -> None:
+    with recording(tape, up, style="datatrove") as stub:
+        assert ask(stub, b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")[1]["x-stubserver-source"] == "dummy"
+
+    assert not tape.exists()

@@ -692,3 +692,49 @@ def test_reload_keeps_the_positions_of_what_did_not_change(folder: Path) -> None
         save(folder / "new.yaml", ("new", "n1"))
         assert eventually(lambda: answer(stub, "new") == "n1")
         assert answer(stub) == "a2"
+
+
+# ------------------------------------------------------------------------------------------------ datatrove's style
+
+
+def test_a_miss_is_skippable_in_datatroves_style(folder: Path) -> None:
+    with StubServer(folder / "a.yaml", style="datatrove") as stub:
+        status, answer = ask(stub, chat("never recorded"))
+
+    assert (status, answer["error"]["type"]) == (400, "BadRequestError")
+    assert answer["error"]["message"].startswith("BadRequestError: no recording for POST /v1/chat/completions")
+
+
+def test_readiness_never_misses_in_datatroves_style(folder: Path) -> None:
+    with StubServer(folder / "a.yaml", style="datatrove") as stub:
+        assert ask(stub, GET.replace(b"/v1/models", b"/v1/v1/models"))[0] == 200
+    with StubServer(folder / "a.yaml", fallback="error") as stub:
+        assert ask(stub, GET)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("options", "source"), [({}, "unmatched"), ({"fallback": "dummy"}, "dummy"), ({"error_status": 422}, "unmatched")]
+)
+def test_the_fallback_is_a_word_away(folder: Path, options: dict[str, Any], source: str) -> None:
+    with StubServer(folder / "a.yaml", style="datatrove", **options) as stub:
+        status, _ = ask(stub, chat("never recorded"))
+
+        assert stub.journal[-1].source == source
+        assert status == {"unmatched": options.get("error_status", 400), "dummy": 200}[source]
+
+
+def test_datatroves_style_without_cassettes_is_the_plain_dummy() -> None:
+    with StubServer(style="datatrove") as stub:
+        _, answer = ask(stub, chat("hello", max_tokens=1))
+
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert len(answer["usage"]) == 3
+
+
+def test_running_ends_with_the_server() -> None:
+    stub = StubServer()
+    before = stub.running
+    with stub:
+        during = stub.running
+
+    assert (before, during, stub.running) == (False, True, False)

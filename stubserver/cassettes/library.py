@@ -36,7 +36,10 @@ class Report:
 
 
 class Library:
-    """The cassettes below *paths*, files or folders; with *to_come*, they need not be there yet."""
+    """The cassettes below *paths*, files or folders; with *to_come*, they need not be there yet.
+
+    *only* is how the names of the files in a folder must begin.
+    """
 
     def __init__(  # noqa: PLR0913  # the options of the command line
         self,
@@ -46,11 +49,13 @@ class Library:
         on_exhausted: OnExhausted | str = OnExhausted.LAST,
         drift: bool = False,
         to_come: bool = False,
+        only: str = "",
         scrub: Callable[[Request], Request] = clean_secrets,
     ) -> None:
         self.rules = rules or Rules()
         self._policy = OnExhausted(on_exhausted)
         self._drift = drift
+        self._only = only
         self._scrub = scrub
         self._paths = [Path(path) for path in paths]
         for path in self._paths:
@@ -182,7 +187,7 @@ class Library:
         seen = set()
         for path in self._paths:
             is_folder = path.is_dir()
-            for place in _below(path) if is_folder else [str(path)]:
+            for place in _below(path, self._only) if is_folder else [str(path)]:
                 full = os.path.abspath(place) if len(self._paths) > 1 else place  # noqa: PTH100  # links stay apart
                 if full not in seen and (is_folder or os.path.lexists(place)):
                     seen.add(full)
@@ -254,7 +259,7 @@ def _worse(file: CassetteFile, before: CassetteFile) -> bool:
     return bool(file.problems) and (not before.problems or len(file.recordings) < len(before.recordings))
 
 
-def _below(folder: Path) -> list[str]:
+def _below(folder: Path, prefix: str = "") -> list[str]:
     """List the files below *folder* that may be cassettes; hidden ones and those in hidden folders are left out."""
     found, folders = [], [str(folder)]
     while folders:
@@ -265,7 +270,7 @@ def _below(folder: Path) -> list[str]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-                elif entry.name.endswith(ENDINGS):
+                elif entry.name.endswith(ENDINGS) and entry.name.startswith(prefix):
                     found.append(entry.path.removeprefix("./"))
     return sorted(found, key=lambda place: place.split("/"))
 

@@ -39,8 +39,19 @@ Then point a client at it: OPENAI_BASE_URL=http://127.0.0.1:8080/v1
 """
 
 
+_OWN: Final = ("-h", "--help", "--version")
+
+
 class _Commands(click.Group):
-    """Imports a command when it is named; turns our errors into one line and exit status 2."""
+    """Imports a command when it is named; turns our errors into one line and exit status 2.
+
+    Options without a command are those of ``serve``: datatrove starts a server script with ``--port N`` and no more.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in _OWN:
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -61,7 +72,15 @@ class _Commands(click.Group):
             raise click.UsageError(str(error)) from error
 
 
-@click.group(cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+def _hyphens(name: str) -> str:
+    """Let options be written as the keyword arguments of StubServer are: ``--record_mode``."""
+    return name.replace("_", "-")
+
+
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "token_normalize_func": _hyphens}
+
+
+@click.group(cls=_Commands, epilog=EXAMPLES, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="stubserver")
 def main() -> None:
     """Stand in for an OpenAI-style model API: replay recorded answers, and make up the rest."""

@@ -29,10 +29,15 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--ca-bundle", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust."),
         click.option("--record-status", multiple=True, type=int, metavar="N", help="Keep this status; repeatable."),
         click.option("--cassette-per", type=click.Choice(["run", "path", "model", "day"]), help="For a folder."),
+        click.option(
+            "--rank", type=click.IntRange(min=0), envvar="STUBSERVER_RANK", help="For a folder: record to rank-N."
+        ),
         click.option("--fsync", type=click.Choice(["always", "off"]), help="When the disk is told to keep it."),
         click.option("--redact", multiple=True, metavar="PATTERN", help="Take out what matches, too; repeatable."),
         click.option("--keep-header", multiple=True, metavar="NAME", help="Keep this header field; repeatable."),
-        click.option("--allow-headers-only", is_flag=True, default=None, help="Keep no header that no replay needs."),
+        click.option(
+            "--allow-headers-only/--no-allow-headers-only", default=None, help="Keep no header that no replay needs."
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -75,19 +80,21 @@ _KEY: Final = click.option(
 @click.argument("paths", nargs=-1, type=PATHS, metavar="[PATH]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option("--cassettes", multiple=True, type=PATHS, metavar="PATH", help="The same as PATH; repeatable.")
+@click.option(
+    "--style",
+    type=click.Choice(["openai", "datatrove"]),
+    help="datatrove: plain answers, misses that a pipeline survives, always ready.",
+)
 @click.option(
     "--fallback",
     type=click.Choice(["dummy", "error", "forward"]),
-    default="dummy",
-    show_default=True,
-    help="What answers a request that has no recording.",
+    help="What answers a request that has no recording (dummy).",
 )
 @click.option(
     "--record-mode",
     type=click.Choice(["none", "once", "new_episodes", "all"]),
-    default="none",
-    show_default=True,
-    help="vcrpy's record modes; what is recorded goes to the first PATH.",
+    help="vcrpy's record modes (none); what is recorded goes to the first PATH.",
 )
 @_recording_options
 @click.option(
@@ -112,7 +119,7 @@ _KEY: Final = click.option(
     show_default=True,
     help="What is played when every recording of a request was.",
 )
-@click.option("--error-status", default=404, show_default=True, help="Status of --fallback error.")
+@click.option("--error-status", type=int, metavar="N", help="Status of --fallback error (404).")
 @click.option("--dummy-text", metavar="TEXT", help="What the dummy says.")
 @click.option("--dummy-tokens", type=click.IntRange(min=0), metavar="N", help="Completion tokens it reports (100).")
 @click.option("--dummy-tools", type=click.Choice(["none", "auto"]), help="auto: call a tool where it may choose.")
@@ -125,12 +132,12 @@ _KEY: Final = click.option(
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Open at the same time (16384).")
 @_KEY
 @_admin_options
-def serve(paths: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # what click parsed
+def serve(paths: tuple[Path, ...], cassettes: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # what click parsed
     """Serve the cassettes at PATH: files, or folders searched for .yaml, .yml and .json (each also .gz).
 
     Without PATH every answer is the dummy's.
     """
-    _run(paths, options)
+    _run((*paths, *cassettes), options)
 
 
 @click.command(epilog=EXAMPLES)

@@ -19,7 +19,7 @@ from stubserver.messages import Request, Response
 if TYPE_CHECKING:
     from stubserver.dummy.response_store import ResponseStore
 
-__all__ = ["DEFAULT_TEXT", "DummySettings", "is_pure", "respond"]
+__all__ = ["DEFAULT_TEXT", "DummySettings", "asks_whether_ready", "is_pure", "respond"]
 
 _POSTS: Final = {
     "/chat/completions": "chat:complete",
@@ -30,6 +30,8 @@ _POSTS: Final = {
     "/detokenize": "probes:detokenize",
     "/responses/input_tokens": "responses:count_input",
 }
+_PLAIN_POSTS: Final = {"/chat/completions": "plain:chat", "/completions": "plain:completion"}
+"""What is answered otherwise in datatrove's style."""
 _GETS: Final = {
     "/models": "models:several",
     "/metrics": "probes:metrics",
@@ -38,11 +40,17 @@ _GETS: Final = {
     "/props": "probes:props",
 }
 _RESPONSES: Final = "/responses"
+_READINESS: Final = frozenset({"/models", "/health"})
 
 
 def is_pure(request: Request) -> bool:
     """Tell whether the answer follows from the request alone, so that it may be given again."""
     return not normal_path(request.path).startswith(_RESPONSES)
+
+
+def asks_whether_ready(request: Request) -> bool:
+    """Tell whether *request* is what clients wait with until a server is up; it says nothing of what they are for."""
+    return request.method in {"GET", "HEAD"} and normal_path(request.path) in _READINESS
 
 
 def respond(request: Request, settings: DummySettings, store: ResponseStore | None = None) -> Response:
@@ -70,7 +78,8 @@ def _routed(path: str, request: Request, settings: DummySettings, store: Respons
     if path in _POSTS:
         if request.method != "POST":
             return _only_post()
-        answer: Response = _load(_POSTS[path])(request, settings)
+        plain = _PLAIN_POSTS.get(path) if settings.style == "datatrove" else None
+        answer: Response = _load(plain or _POSTS[path])(request, settings)
         return answer
     if path == _RESPONSES or path.startswith(f"{_RESPONSES}/"):
         return _responses(path.removeprefix(_RESPONSES).strip("/"), request, settings, store)

@@ -18,10 +18,12 @@ class DummySettings(NamedTuple):
     """What can be chosen.
 
     ``text`` is the answer, ``tokens`` the completion tokens reported for it, ``models`` the ids that are listed.
-    ``tools`` is ``auto`` for a function call also where the choice is left to the model, else ``none``.
+    ``tools`` is ``auto`` for a function call also where the choice is left to the model, else ``none``. ``style`` is
+    ``openai``, or ``datatrove`` for what its DummyServer does.
     """
 
     text: str = DEFAULT_TEXT
     tokens: int = 100
     models: tuple[str, ...] = ("dummy-model",)
     tools: str = "none"
+    style: str = "openai"
