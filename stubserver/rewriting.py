@@ -1,4 +1,4 @@
-"""Write a cassette again without what looks like a secret; the old one is kept beside it."""
+"""Write a cassette again, without what looks like a secret, or with newer answers; the old one is kept beside it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from stubserver.cassettes.library import name_of
 from stubserver.cassettes.reader import read_file
 from stubserver.cassettes.writer import cassette_text
 from stubserver.errors import CassetteError
+from stubserver.messages import Interaction
 from stubserver.redaction import secrets_of
 from stubserver.scrubbing import Scrubber
 
-__all__ = ["Rewritten", "rewrite"]
+__all__ = ["Rewritten", "replace_items", "rewrite"]
 
 
 class Rewritten(NamedTuple):
-    """What was done to a file: how many items held a secret; ``kept`` is where the old file is, None if untouched."""
+    """What was done to a file: how many items were written anew; ``kept`` is the old file, None if it is untouched."""
 
     items: int
     kept: Path | None
@@ -31,6 +32,21 @@ def rewrite(path: Path, scrubber: Scrubber) -> Rewritten:
     It is written in vcrpy's own layout, whatever dialect it was in. Raises CassetteError for one that is damaged, or
     holds items that are no HTTP, which would be lost; OSError when it cannot be written.
     """
+    found = _interactions(path)
+    dirty = sum(bool(secrets_of(interaction)) for interaction in found)
+    if not dirty:
+        return Rewritten(0, None)
+    clean = [cleaned for cleaned in map(scrubber.interaction, found) if cleaned is not None]
+    return Rewritten(dirty, _write(path, clean))
+
+
+def replace_items(path: Path, fresh: dict[int, Interaction]) -> Rewritten:
+    """Put each of *fresh* in the place of the item of its number, which counts from 1; as :func:`rewrite` does."""
+    found = _interactions(path)
+    return Rewritten(len(fresh), _write(path, [fresh.get(n, old) for n, old in enumerate(found, 1)]))
+
+
+def _interactions(path: Path) -> list[Interaction]:
     label = str(path)
     file = read_file(path, label, name_of(path.name), Rules(), keep_below=1 << 62)
     if file.problems:
@@ -39,13 +55,12 @@ def rewrite(path: Path, scrubber: Scrubber) -> Rewritten:
         raise CassetteError(label, f"{file.skipped} items are no HTTP interactions and would be lost: not rewritten")
     if path.name.removesuffix(".gz").endswith(".json"):
         raise CassetteError(label, "JSON cassettes are not rewritten: save it as YAML with vcrpy first")
-    found = [recording.interaction() for recording in file.recordings]
-    dirty = sum(bool(secrets_of(interaction)) for interaction in found)
-    if not dirty:
-        return Rewritten(0, None)
-    clean = [cleaned for cleaned in map(scrubber.interaction, found) if cleaned is not None]
-    text = cassette_text(clean)
-    return Rewritten(dirty, _replace(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text))
+    return [recording.interaction() for recording in file.recordings]
+
+
+def _write(path: Path, interactions: list[Interaction]) -> Path:
+    text = cassette_text(interactions)
+    return _replace(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
 
 def _replace(path: Path, data: bytes) -> Path:

@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "record": "serving",
     "show": "cassettes",
     "check": "cassettes",
-    "diff": "cassettes",
+    "diff": "comparing",
     "scrub": "cassettes",
 }
 """Each command's name, and the module it is in; the function there has the command's name, ``-`` as ``_``."""

@@ -1,4 +1,4 @@
-"""``show``, ``check``, ``diff`` and ``scrub``: look at cassettes, and mend them."""
+"""``show``, ``check`` and ``scrub``: look at cassettes, and mend them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stubserver.canonical import DEFAULT_MATCH_ON
 from stubserver.cli.printing import PATHS, count, end, plain, print_report
 from stubserver.errors import StubserverError
 
-__all__ = ["check", "diff", "scrub", "show"]
+__all__ = ["check", "scrub", "show"]
 
 
 @click.command()
@@ -99,44 +99,3 @@ def scrub(paths: tuple[Path, ...], redact: tuple[str, ...], keep_header: tuple[s
             click.echo(plain(f"{file.label}: {kept}"))
     if failed:
         sys.exit(1)
-
-
-@click.command()
-@click.argument("paths", nargs=-1, type=PATHS, required=True, metavar="PATH...")
-@click.option("--upstream", envvar="STUBSERVER_UPSTREAM", required=True, metavar="URL", help="The API to ask.")
-@click.option("--upstream-key-env", metavar="NAME", help="Variable that holds our key for the upstream.")
-@click.option("--ca-bundle", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
-def diff(
-    paths: tuple[Path, ...], upstream: str, upstream_key_env: str | None, ca_bundle: str | None, *, as_json: bool
-) -> None:
-    """Ask the upstream every recorded request again and say what changed: first the shape, last the text.
-
-    Nothing is written. The exit status is 1 if the shape of an answer changed, or one could not be had.
-    """
-    from stubserver.cassettes.library import Library  # noqa: PLC0415  # --help needs none of it
-    from stubserver.drift import rows  # noqa: PLC0415
-    from stubserver.recording import key_from  # noqa: PLC0415
-    from stubserver.upstream import Upstream  # noqa: PLC0415
-
-    library = Library(paths)
-    print_report(library.report)
-    asked = rows(library, Upstream(upstream, key=key_from(upstream_key_env), ca_bundle=ca_bundle))
-    listed = []
-    with click.progressbar(asked, length=len(library.playlist), file=sys.stderr) as bar:
-        for row in bar:
-            listed.append(row)
-            if not as_json:
-                _print_changes(row)
-    if as_json:
-        click.echo(json.dumps(listed, indent=2))
-    if any(row["changed"] == "shape" or row["error"] for row in listed):
-        sys.exit(1)
-
-
-def _print_changes(row: dict[str, Any]) -> None:
-    what = row["error"] or {"": "as recorded", "text": "other text", "shape": "another shape"}[row["changed"]]
-    click.echo(plain(f"{row['file']}#{row['number']}: {what}"))
-    for change in row["changes"]:
-        values = ", ".join(f"{name} {change[name]}" for name in ("recorded", "received") if change[name])
-        click.echo(plain(f"  {change['kind']} {change['path']}: {values}"))
