@@ -1,6 +1,7 @@
 # make         everything CI runs: format, lint, types, tests with coverage
 # make serve   install, then serve the bundled cassettes          (ARGS: more options, PORT: another port)
 # make test    install, then run the tests                        (ARGS: more options of pytest)
+# make api      the admin API against its own description, by schemathesis
 # make pythons the tests under every supported Python that is on the machine
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
 # make datatrove  in datatrove's pipelines, beside the original DummyServer, in an environment without torch or vLLM
@@ -12,7 +13,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage pythons bench datatrove record clean
+.PHONY: check serve test format lint types coverage api pythons bench datatrove record clean
 
 check: lint types coverage
 
@@ -49,6 +50,13 @@ types: $(VENV)/.tests
 
 coverage: $(VENV)/.tests
 	$(BIN)/python -m pytest -n 2 --cov --cov-fail-under=95 $(ARGS)
+
+api: $(VENV)/.api
+	$(BIN)/python -m pytest -q $(ARGS) tests/api/check_openapi.py
+
+$(VENV)/.api: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[api]'
+	@touch $@
 
 pythons:
 	tools/pythons.sh $(ARGS)

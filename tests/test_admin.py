@@ -210,7 +210,7 @@ def test_settings_take_effect_at_once(stub: StubServer) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        ({"fallback": "dummy", "nonsense": 1}, 400, "unknown_setting"),
+        ({"fallback": "dummy", "nonsense": 1}, 400, "unknown_member"),
         ({"fallback": "sometimes"}, 400, "bad_setting"),
         ({"fallback": ["dummy"]}, 400, "bad_setting"),
         ({"fallback": "forward"}, 409, "no_upstream"),

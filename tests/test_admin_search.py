@@ -65,7 +65,7 @@ def test_a_search_without_a_body_means_all(stub: StubServer) -> None:
 @pytest.mark.parametrize(
     ("pattern", "code"),
     [
-        ({"modle": "x"}, "unknown_parameter"),
+        ({"modle": "x"}, "unknown_member"),
         ({"model": 1}, "bad_parameter"),
         ({"status": "4x"}, "bad_parameter"),
         ({"status": []}, "bad_parameter"),

@@ -9,9 +9,10 @@ from stubserver.canonical import NOT_JSON, json_value
 from stubserver.dummy.errors import envelope
 from stubserver.messages import Headers, Request, Response, header
 
-__all__ = ["Call", "RefusedError", "call_of", "json_body"]
+__all__ = ["Call", "RefusedError", "call_of", "json_body", "whole"]
 
 _LONGEST_BODY: Final = 4 * 1024 * 1024
+_LONGEST_PARAMETER: Final = 500
 _MOST_PARAMETERS: Final = 32
 _MOST_DIGITS: Final = 15
 
@@ -69,18 +70,20 @@ def call_of(request: Request, rest: str, known: tuple[str, ...]) -> Call:
     except ValueError:
         raise RefusedError(400, "the query has too many parameters", "bad_parameter") from None
     parameters = dict(pairs)
-    unknown = next((name for name in parameters if name not in known), None)
-    if unknown is not None:
-        takes = ", ".join(known) or "none"
-        msg = f"the parameter {_short(unknown)} is not known here; there are: {takes}"
-        raise RefusedError(400, msg, "unknown_parameter")
+    _refuse_unknown("parameter", parameters, known)
+    longest = max(parameters, key=lambda name: len(parameters[name]), default="")
+    if longest and len(parameters[longest]) > _LONGEST_PARAMETER:
+        raise RefusedError(400, f"{longest} is longer than {_LONGEST_PARAMETER} characters", "bad_parameter")
     if len(pairs) != len(parameters):
         raise RefusedError(400, "a parameter of the query is there twice", "bad_parameter")
     return Call(request, rest, parameters)
 
 
-def json_body(request: Request, *, needed: bool = True) -> dict[str, Any]:
-    """Return the JSON object that is the body of *request*; an empty one for no body unless it is *needed*."""
+def json_body(request: Request, known: tuple[str, ...], *, needed: bool = True) -> dict[str, Any]:
+    """Return the JSON object that is the body of *request*, with members in *known* and no others.
+
+    It is an empty one where there is no body, unless one is *needed*.
+    """
     if len(request.body) > _LONGEST_BODY:
         msg = f"the body is longer than the {_LONGEST_BODY} bytes that the admin API takes"
         raise RefusedError(413, msg, "request_too_large")
@@ -92,8 +95,21 @@ def json_body(request: Request, *, needed: bool = True) -> dict[str, Any]:
     value = json_value(request.body)
     if value is NOT_JSON or not isinstance(value, dict):
         raise RefusedError(400, "the body has to be a JSON object", "not_json")
+    _refuse_unknown("member", value, known)
     return value
 
 
-def _short(text: str) -> str:
-    return ascii(text[:40])
+def whole(name: str, value: object, *, most: int) -> int:
+    """Return a number of JSON that is whole; 2.0 is, too."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise RefusedError(400, f"{name} has to be a whole number from 0 to {most}", "bad_parameter")
+    return value
+
+
+def _refuse_unknown(what: str, given: dict[str, Any], known: tuple[str, ...]) -> None:
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is not None:
+        msg = f"the {what} {unknown[:40]!a} is not known here; there are: {', '.join(known) or 'none'}"
+        raise RefusedError(400, msg, f"unknown_{what}")

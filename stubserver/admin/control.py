@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from stubserver import __version__
 from stubserver.admin.calls import Call, RefusedError, json_body
 from stubserver.dummy.errors import json_response
+from stubserver.errors import UsageError
 from stubserver.messages import Response
 from stubserver.recorder import Fallbacks
 
 if TYPE_CHECKING:
     from stubserver.admin.context import Context
+    from stubserver.pacing import Pace
 
 __all__ = ["change", "health", "reset", "settings"]
 
@@ -26,7 +28,7 @@ def health(context: Context, _call: Call) -> Response:
 
 def reset(context: Context, call: Call) -> Response:
     """``POST reset``: positions and journal."""
-    json_body(call.request, needed=False)
+    json_body(call.request, (), needed=False)
     context.reset()
     return Response(204)
 
@@ -39,11 +41,7 @@ def settings(context: Context, _call: Call) -> Response:
 
 def change(context: Context, call: Call) -> Response:
     """``PUT settings``: those that are named, all of them or, when one cannot be, none."""
-    wanted = json_body(call.request)
-    unknown = next((name for name in wanted if name not in SETTINGS), None)
-    if unknown is not None:
-        msg = f"{unknown[:40]!a} cannot be set; these can: {', '.join(SETTINGS)}"
-        raise RefusedError(400, msg, "unknown_setting")
+    wanted = json_body(call.request, tuple(SETTINGS))
     checked = {name: SETTINGS[name].check(context, value) for name, value in wanted.items()}
     with context.lock:
         for name, value in checked.items():
@@ -73,6 +71,35 @@ def _put_fallback(context: Context, value: Fallbacks) -> None:
     context.app.fallback = value
 
 
+def _get_pace(context: Context) -> dict[str, float | None]:
+    pacer = context.app.pacer
+    return {"speed": None, "ttft": None, "itl": None} if pacer is None else dict(pacer.pace._asdict())
+
+
+def _check_pace(_context: Context, value: Any) -> Pace:  # noqa: ANN401  # any JSON value
+    from stubserver.pacing import Pace, pace_of  # noqa: PLC0415  # start-up: most answers are sent at once
+
+    names = Pace._fields
+    numbers = value.values() if isinstance(value, dict) and set(value) <= set(names) else [""]
+    if any(
+        number is not None and (isinstance(number, bool) or not isinstance(number, (int, float))) for number in numbers
+    ):
+        msg = f"pace has to be an object of numbers or nulls: {', '.join(names)}"
+        raise RefusedError(400, msg, "bad_setting")
+    speed = value.get("speed")
+    try:
+        return pace_of("none" if speed is None else speed, value.get("ttft"), value.get("itl"))
+    except UsageError as error:
+        raise RefusedError(400, str(error), "bad_setting") from error
+
+
+def _put_pace(context: Context, value: Pace) -> None:
+    from stubserver.pacing import pacer_of  # noqa: PLC0415  # start-up: most answers are sent at once
+
+    context.app.pacer = pacer_of(value)
+
+
 SETTINGS: Final[dict[str, Setting]] = {
+    "pace": Setting(_get_pace, _check_pace, _put_pace),
     "fallback": Setting(lambda context: str(context.app.fallback), _check_fallback, _put_fallback),
 }

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from stubserver.admin.calls import Call, RefusedError, json_body
+from stubserver.admin.calls import Call, RefusedError, json_body, whole
 from stubserver.admin.entries import detail, summary
 from stubserver.admin.near import near_misses_of
 from stubserver.admin.patterns import FIELDS, Wants, pattern
@@ -50,14 +50,14 @@ def count(context: Context, call: Call) -> Response:
 def find(context: Context, call: Call) -> Response:
     """``POST requests/find``."""
     asked = _asked(call, "limit")
-    limit = _whole("limit", asked.pop("limit", _LISTED), _MOST_LISTED)
+    limit = whole("limit", asked.pop("limit", _LISTED), most=_MOST_LISTED)
     return _rows(_found(context, pattern(asked)), limit)
 
 
 def wait(context: Context, call: Call) -> Response:
     """``POST requests/wait``: until ``count`` answers that fit have left, or ``timeout`` seconds are over."""
     asked = _asked(call, "count", "timeout")
-    wanted = _whole("count", asked.pop("count", 1), _MOST_LISTED)
+    wanted = whole("count", asked.pop("count", 1), most=_MOST_LISTED)
     until = time.monotonic() + _seconds(asked.pop("timeout", _WAIT))
     wants = pattern(asked)
     while True:
@@ -120,19 +120,7 @@ def _rows(entries: Iterator[Entry], limit: int) -> Response:
 
 def _asked(call: Call, *more: str) -> dict[str, Any]:
     """Return the JSON of a search: the fields of a pattern and *more*, no others."""
-    asked = json_body(call.request, needed=False)
-    names = (*FIELDS, *more)
-    unknown = next((name for name in asked if name not in names), None)
-    if unknown is not None:
-        msg = f"the member {unknown[:40]!a} is not known here; there are: {', '.join(names)}"
-        raise RefusedError(400, msg, "unknown_parameter")
-    return asked
-
-
-def _whole(name: str, value: object, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-        raise RefusedError(400, f"{name} has to be a whole number from 0 to {most}", "bad_parameter")
-    return value
+    return json_body(call.request, (*FIELDS, *more), needed=False)
 
 
 def _seconds(value: object) -> float:

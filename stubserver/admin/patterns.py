@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from stubserver.admin.calls import RefusedError
+from stubserver.admin.calls import RefusedError, whole
 from stubserver.admin.entries import summary
 from stubserver.journal import Entry
 
@@ -14,7 +14,8 @@ __all__ = ["FIELDS", "Wants", "pattern"]
 
 Wants = Callable[[Entry], bool]
 
-_MOST_DIGITS: Final = 15
+_MOST: Final = 10**15 - 1
+_DIGITS: Final = re.compile("[0-9]{1,15}")
 _STATUS: Final = re.compile("[1-9](?:[0-9]{2}|xx)")
 _LONGEST: Final = 10_000
 
@@ -26,7 +27,8 @@ def pattern(fields: Mapping[str, Any]) -> Wants:
 
 
 def _since(name: str, value: object) -> Wants:
-    number = _number(name, value)
+    given = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+    number = whole(name, given, most=_MOST)
     return lambda entry: entry.number > number
 
 
@@ -37,7 +39,7 @@ def _equal(name: str, value: object) -> Wants:
 
 def _status(name: str, value: object) -> Wants:
     """Fit the status itself, or, as ``4xx``, a hundred of them."""
-    text = _text(name, str(value) if isinstance(value, int) else value).lower()
+    text = (value if isinstance(value, str) else str(whole(name, value, most=999))).lower()
     if not _STATUS.fullmatch(text):
         raise RefusedError(400, f"{name} has to be a status such as 404, or a class such as 4xx", "bad_parameter")
     return lambda entry: text in (str(summary(entry)["status"]), f"{summary(entry)['status'] // 100}xx")
@@ -83,12 +85,4 @@ FIELDS: Final[dict[str, Callable[[str, object], Wants]]] = {
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST:
         raise RefusedError(400, f"{name} has to be a text of at most {_LONGEST} characters", "bad_parameter")
-    return value
-
-
-def _number(name: str, value: object) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
-        return int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 10**_MOST_DIGITS:
-        raise RefusedError(400, f"{name} has to be a whole number from 0 to {10**_MOST_DIGITS - 1}", "bad_parameter")
     return value

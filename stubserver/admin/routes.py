@@ -1,4 +1,4 @@
-"""Which call is answered by which function. A plain table, the first fit counts."""
+"""Which call is answered by which function. A plain table, the first path that fits counts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from stubserver.admin import cassette_calls, control, feed, journal_calls, misse
 from stubserver.admin.calls import Call, RefusedError, call_of
 from stubserver.admin.context import Context
 from stubserver.admin.patterns import FIELDS
+from stubserver.dummy.errors import json_response
 from stubserver.messages import Live, Request, Response
 
 __all__ = ["ROUTES", "Route", "find"]
@@ -23,6 +24,13 @@ def metrics(context: Context, call: Call) -> Response:
     from stubserver.admin import metrics as numbers  # noqa: PLC0415  # prometheus_client takes as long as all else
 
     return numbers.metrics(context, call)
+
+
+def description(_context: Context, _call: Call) -> Response:
+    """``GET openapi.json``."""
+    from stubserver.admin.openapi import document  # noqa: PLC0415  # hardly anybody asks for it
+
+    return json_response(document(ROUTES))
 
 
 class Route(NamedTuple):
@@ -43,10 +51,11 @@ ROUTES: Final = (
     Route("GET", "/", static.page),
     Route("GET", "/static/([^/]+)", static.asset),
     Route("GET", "/health", control.health, is_open=True),
+    Route("GET", r"/openapi\.json", description),
     Route("GET", "/requests", journal_calls.listed, journal_calls.FILTERS),
     Route("DELETE", "/requests", journal_calls.clear),
     Route("GET", "/requests/unmatched", journal_calls.unmatched, ("limit",)),
-    Route("GET", "/requests.har", journal_calls.archive, tuple(FIELDS)),
+    Route("GET", r"/requests\.har", journal_calls.archive, tuple(FIELDS)),
     Route("POST", "/requests/count", journal_calls.count),
     Route("POST", "/requests/find", journal_calls.find),
     Route("POST", "/requests/wait", journal_calls.wait),
@@ -66,21 +75,23 @@ ROUTES: Final = (
     Route("GET", "/settings", control.settings),
     Route("PUT", "/settings", control.change),
 )
-_COMPILED: Final = [(re.compile(route.path), route) for route in ROUTES]
+_BY_PATH: Final[dict[str, dict[str, Route]]] = {}
+for _route in ROUTES:
+    _BY_PATH.setdefault(_route.path, {})[_route.method] = _route
+_COMPILED: Final = [(re.compile(path), routes) for path, routes in _BY_PATH.items()]
 
 
 def find(request: Request, path: str) -> tuple[Route, str]:
     """Return the route for *path*, with what stands in its group. Raises RefusedError: 404, or 405 with Allow."""
-    method = "GET" if request.method == "HEAD" else request.method
-    fits = [(route, found) for pattern, route in _COMPILED if (found := pattern.fullmatch(path))]
-    for route, found in fits:
-        if route.method == method:
-            return route, found[1] if found.re.groups else ""
-    if not fits:
-        raise RefusedError(404, f"the admin API has nothing at {path[:80]!a}", "not_found")
-    methods = sorted({route.method for route, _ in fits})
-    allowed = ", ".join(sorted([*methods, "HEAD"] if "GET" in methods else methods))
-    raise RefusedError(405, f"only {allowed} here", "method_not_allowed", (("allow", allowed),))
+    for pattern, routes in _COMPILED:
+        found = pattern.fullmatch(path)
+        if found is not None:
+            route = routes.get("GET" if request.method == "HEAD" else request.method)
+            if route is None:
+                allowed = ", ".join(sorted({*routes, *(("HEAD",) if "GET" in routes else ())}))
+                raise RefusedError(405, f"only {allowed} here", "method_not_allowed", (("allow", allowed),))
+            return route, found[1] if pattern.groups else ""
+    raise RefusedError(404, f"the admin API has nothing at {path[:80]!a}", "not_found")
 
 
 def perform(context: Context, route: Route, rest: str, request: Request) -> Response | Live:
