@@ -3,6 +3,7 @@
 # make test    install, then run the tests                        (ARGS: more options of pytest)
 # make api      the admin API against its own description, by schemathesis
 # make pythons the tests under every supported Python that is on the machine
+# make browser install Chromium, then test the page in it; pictures in build/browser, the README's in tools/page.png
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
 # make datatrove  in datatrove's pipelines, beside the original DummyServer, in an environment without torch or vLLM
 # make record  record the bundled cassettes anew from a real local model (compiles llama.cpp for a while)
@@ -13,7 +14,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage api pythons bench datatrove record clean
+.PHONY: check serve test format lint types coverage api browser pythons bench datatrove record clean
 
 check: lint types coverage
 
@@ -57,6 +58,16 @@ api: $(VENV)/.api
 $(VENV)/.api: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[api]'
 	@touch $@
+
+$(VENV)/.browser: pyproject.toml | $(VENV)/.tests
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+		echo "installing chromium and chromium-driver"; \
+		apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	@touch $@
+
+browser: $(VENV)/.browser
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 pythons:
 	tools/pythons.sh $(ARGS)

@@ -498,6 +498,12 @@ function raw(message) {
   return el("pre", { textContent: value === undefined ? message.body || "(no body)" : pretty(value) });
 }
 
+/** Facts of strangers beside ours: each stands for itself, whichever way its letters run. */
+function facts(texts, ...more) {
+  const parts = texts.filter(Boolean).flatMap((text, index) => (index ? [" · ", el("bdi", { textContent: text })] : [el("bdi", { textContent: text })]));
+  return el("p", { className: "facts" }, parts, ...more);
+}
+
 function headerTable(headers) {
   const rows = headers.map(([name, value]) => el("tr", {}, el("th", { scope: "row", textContent: name }), el("td", { textContent: value })));
   return el("table", {}, el("tbody", {}, rows));
@@ -596,9 +602,9 @@ async function copied(text) {
 }
 
 function drawRequest(entry) {
-  const facts = [clock(entry.time), String(entry.status), entry.model, entry.stream ? "stream" : null];
-  facts.push(`first byte ${milliseconds(entry.ttfb_ms)}`, `all ${milliseconds(entry.duration_ms)}`, `${bytes(entry.request_bytes)} in, ${bytes(entry.response_bytes)} out`);
-  if (entry.tokens) facts.push(`${tokens(entry)} tokens`);
+  const said = [clock(entry.time), String(entry.status), entry.model, entry.stream ? "stream" : null];
+  said.push(`first byte ${milliseconds(entry.ttfb_ms)}`, `all ${milliseconds(entry.duration_ms)}`, `${bytes(entry.request_bytes)} in, ${bytes(entry.response_bytes)} out`);
+  if (entry.tokens) said.push(`${tokens(entry)} tokens`);
   const views = {};
   if (entry.source === "unmatched") views["Nearest recordings"] = () => nearMisses(entry);
   views.Conversation = () => conversation(entry);
@@ -614,10 +620,10 @@ function drawRequest(entry) {
     }));
   }
   const links = [];
-  if (entry.cassette) links.push("played ", el("a", { href: `#interaction/${encodeURIComponent(entry.cassette)}`, textContent: entry.cassette }));
+  if (entry.cassette) links.push("played ", el("a", { dir: "auto", href: `#interaction/${encodeURIComponent(entry.cassette)}`, textContent: entry.cassette }));
   return [
     top(el("h2", {}, badge(entry.source), ` ${entry.method} ${entry.path}`)),
-    el("p", { className: "facts" }, facts.filter(Boolean).join(" · "), links.length ? [" · ", ...links] : null),
+    facts(said, links.length ? [" · ", ...links] : null),
     entry.fault ? notice(`fault: ${entry.fault}`) : null,
     entry.note ? notice(entry.note) : null,
     entry.drift.length ? notice(`drifted, the recording differs at ${entry.drift.join(", ")}`) : null,
@@ -627,14 +633,14 @@ function drawRequest(entry) {
 }
 
 function drawInteraction(found) {
-  const facts = [found.host, String(found.status), found.model, found.stream ? "stream" : null, bytes(found.size), `played ${found.played} times`];
+  const said = [found.host, String(found.status), found.model, found.stream ? "stream" : null, bytes(found.size), `played ${found.played} times`];
   const events = eventsOf(found.response);
   const views = { Conversation: () => conversation(found), "Request JSON": () => raw(found.request), "Answer JSON": () => raw(found.response) };
   if (events) views.Events = () => eventLine(events);
   views.Headers = () => el("div", {}, el("h3", { textContent: "request" }), headerTable(found.request.headers), el("h3", { textContent: "answer" }), headerTable(found.response.headers));
   return [
     top(el("h2", { textContent: `${found.method} ${found.path}` })),
-    el("p", { className: "facts", textContent: [found.id, ...facts].filter(Boolean).join(" · ") }),
+    facts([found.id, ...said]),
     el("div", { className: "actions" }, downloadLink(found.name, "Download the cassette")),
     ...tabs(views),
   ];
