@@ -10,7 +10,18 @@ from stubserver import sse
 from stubserver.bodies import TOKEN
 from stubserver.messages import Response
 
-__all__ = ["CLOSE", "CONTINUE", "HEAD", "HOP_BY_HOP", "HTTP10", "LiveFraming", "ends_connection", "render"]
+__all__ = [
+    "CLOSE",
+    "CONTINUE",
+    "HEAD",
+    "HOP_BY_HOP",
+    "HTTP10",
+    "LiveFraming",
+    "ends_connection",
+    "head_lines",
+    "is_bodiless",
+    "render",
+]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -37,10 +48,10 @@ def render(response: Response, flags: int) -> tuple[bytes, ...]:
 
     Framing is always ours: Content-Length, or chunks for an event stream. ValueError for a header that could break it.
     """
-    bodiless = _is_bodiless(response)
+    bodiless = is_bodiless(response)
     streamed = _is_streamed(response, flags)
     chunked = streamed and not flags & HTTP10
-    head = _head_lines(response)
+    head = head_lines(response)
     if chunked:
         head.append("Transfer-Encoding: chunked")
     elif not streamed and not bodiless:
@@ -63,13 +74,13 @@ class LiveFraming:
     """How a body that is still coming is framed: by the length that is known, in chunks, or by the connection's end."""
 
     def __init__(self, response: Response, length: int | None, flags: int) -> None:
-        self._has_body = not (_is_bodiless(response) or flags & HEAD)
+        self._has_body = not (is_bodiless(response) or flags & HEAD)
         self._chunked = self._has_body and length is None and not flags & HTTP10
         self.closes = bool(flags & CLOSE or (self._has_body and length is None and flags & HTTP10))
-        head = _head_lines(response)
+        head = head_lines(response)
         if self._chunked:
             head.append("Transfer-Encoding: chunked")
-        elif length is not None and not _is_bodiless(response):
+        elif length is not None and not is_bodiless(response):
             head.append(f"Content-Length: {length}")
         if self.closes:
             head.append("Connection: close")
@@ -94,15 +105,17 @@ def ends_connection(response: Response, flags: int) -> bool:
     return bool(flags & CLOSE or (flags & HTTP10 and _is_streamed(response, flags)))
 
 
-def _is_bodiless(response: Response) -> bool:
+def is_bodiless(response: Response) -> bool:
+    """Tell whether the status alone says that there is no body."""
     return response.status in _BODILESS or response.status < _INFORMATIONAL
 
 
 def _is_streamed(response: Response, flags: int) -> bool:
-    return response.events and not flags & HEAD and not _is_bodiless(response)
+    return response.events and not flags & HEAD and not is_bodiless(response)
 
 
-def _head_lines(response: Response) -> list[str]:
+def head_lines(response: Response) -> list[str]:
+    """Return status line and headers, without framing. ValueError for a header that could break it."""
     lines = [f"HTTP/1.1 {response.status} {response.reason or _reason(response.status)}"]
     for name, value in response.headers:
         if not _NAME.fullmatch(name) or name.lower() in _FRAMING:

@@ -124,7 +124,7 @@ class App:
         if self.shaper is not None:
             answer = self.shaper(request, answer)
         if delivery is not None:
-            self.tally.add(request.target, answer.source, answer.response.status, delivery)
+            self.tally.add(request.target, answer.source, answer.status, delivery)
         if not answer.forwarded:
             self.journal.add(request, answer, delivery)
         return answer
@@ -132,7 +132,7 @@ class App:
     def _refuse(self, request: Request, refusal: Refusal, delivery: Delivery | None) -> Answer:
         answer = refusal.answer
         if delivery is not None:
-            self.tally.add(request.target, answer.source, answer.response.status, delivery)
+            self.tally.add(request.target, answer.source, answer.status, delivery)
         self.journal.add(request, refusal.noted, delivery)
         return answer
 
@@ -210,6 +210,9 @@ class App:
             return False
         try:
             self._looked = now
+            notes = self.library.tend()
+            if notes and self._on_report is not None:
+                self._on_report(Report(warnings=notes))
             if not self.library.changed():
                 return False
             report = self.library.reload()

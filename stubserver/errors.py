@@ -35,6 +35,10 @@ class CassetteError(StubserverError):
         self.cause = cause
         self.item = item
 
+    def __reduce__(self) -> tuple[type[CassetteError], tuple[str, str, int]]:
+        """Travel from one process to another."""
+        return type(self), (self.path, self.cause, self.item)
+
 
 class NotACassetteError(CassetteError):
     """A file that is sound but holds no recorded interactions."""

@@ -150,8 +150,7 @@ class Journal:
         """Write an entry; the oldest ones leave when there are too many or too large ones."""
         if not self._most:
             return
-        response = answer.response
-        size = len(request.body) + len(response.body) + (_STREAM_COST if response.events else _ENTRY_COST)
+        size = len(request.body) + answer.size + (_STREAM_COST if answer.events else _ENTRY_COST)
         now, kept = time.time(), self._kept
         with self._lock:
             self._number += 1

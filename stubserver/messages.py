@@ -170,6 +170,21 @@ class Answer:
     note: str = ""
 
     @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return len(self.response.body)
+
+    @property
+    def status(self) -> int:
+        """The status of the response."""
+        return self.response.status
+
+    @property
+    def events(self) -> bool:
+        """Whether the response is an event stream."""
+        return self.response.events
+
+    @property
     def forwarded(self) -> bool:
         """Whether an upstream was asked; such an answer writes its own journal entry, when it is through."""
         return self.source in {"recorded", "forwarded"}

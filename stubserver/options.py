@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stubserver.errors import UsageError
@@ -19,6 +20,7 @@ __all__ = [
     "choice_of",
     "error_status",
     "flat",
+    "index_path",
     "keys",
     "refuse_strangers",
     "seconds",
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 _LONGEST_TIMEOUT: Final = 86_400.0
+_LARGE: Final = 32 * 1024**2
+"""From so many bytes of cassettes on there is an index without being asked for: below, reading them takes a second."""
 
 StrPath = str | os.PathLike[str]
 
@@ -36,6 +40,17 @@ def flat(paths: Iterable[StrPath | Iterable[StrPath]]) -> list[StrPath]:
     for path in paths:
         found += [path] if isinstance(path, (str, os.PathLike)) else path
     return found
+
+
+def index_path(path: StrPath | None) -> tuple[Path | None, int]:
+    """Return where the index is, and from how many bytes of cassettes on it is used; ``off``: never."""
+    if path == "off":
+        return None, 0
+    if path is not None:
+        return Path(path), 0
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    folder = Path(cache) if cache.startswith("/") else Path("~/.cache").expanduser()
+    return folder / "stubserver" / "index.sqlite", _LARGE
 
 
 def choice_of(name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -69,11 +69,16 @@ class Recorder:
 
     def _make(self, played: Played, request: Request, accepted: str) -> Answer:
         recording = played.recording
+        mode = _mode(request) if played.other_mode else None
+        if mode is None and recording.file.index is not None:
+            answer = _stored(recording)
+            if answer is not None:
+                self._keep(recording, accepted, answer)
+                return answer
         try:
             recorded = recording.response()
         except CassetteError as error:
             return _damaged(error)
-        mode = _mode(request) if played.other_mode else None
         response = replay.replayed(recorded, accepted, mode)
         headers = (*response.headers, *source_headers("replayed", recording.label))
         answer = Answer(response._replace(headers=headers), "replayed", recording.label)
@@ -121,6 +126,22 @@ class Recorder:
         return Answer(response, "unmatched")
 
 
+def _stored(recording: Recording) -> Answer | None:
+    """Return the answer that the index has; or let the index have it, from now on."""
+    from stubserver.stored import StoredAnswer, seal  # noqa: PLC0415  # start-up: only an index needs it
+
+    stored = recording.stored()
+    if stored is None:
+        try:
+            stored = seal(recording.response())
+        except CassetteError:
+            return None  # it is told where the answer would be made
+        if stored is None:
+            return None
+        recording.store(stored)
+    return StoredAnswer(stored, recording.label, source_headers("replayed", recording.label))
+
+
 def source_headers(source: str, cassette: str = "") -> Headers:
     """Return the headers that say where an answer came from."""
     named = (("x-stubserver-cassette", _ascii(cassette)),) if cassette else ()
@@ -145,9 +166,11 @@ def _damaged(error: CassetteError) -> Answer:
 
 
 def _cost(answer: Answer) -> int:
-    return 2 * len(answer.response.body) + 2048
+    return 2 * answer.size + 2048
 
 
 def _ascii(text: str) -> str:
     """Return *text* as a header can hold it."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

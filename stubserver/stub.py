@@ -63,6 +63,7 @@ class StubServer:
         drift: str = "refuse",
         on_exhausted: OnExhausted | str = OnExhausted.LAST,
         error_status: int | None = None,
+        index: StrPath | None = None,
         dummy_text: str = DEFAULT_TEXT,
         dummy_tokens: int = 100,
         dummy_tools: str = "none",
@@ -103,6 +104,7 @@ class StubServer:
 
             self._plan = Plan(places, record_mode, upstream, recording, notes.append)
         self._rules = Rules(tuple(match_on.split(",") if isinstance(match_on, str) else match_on), tuple(ignore))
+        index_path, index_above = options.index_path(index)
         self._library = Library(
             places,
             self._rules,
@@ -114,6 +116,8 @@ class StubServer:
             to_come=self.records,
             only=self._plan.file_prefix if self._plan is not None else "",
             scrub=clean_secrets if self._plan is None else self._plan.scrub,
+            index=index_path,
+            index_above=index_above,
         )
         self._library.report.warnings[:0] = notes
         self._app = App(
@@ -203,6 +207,7 @@ class StubServer:
                 thread.join(_JOIN_SECONDS)
         server.server_close()
         server.end_connections(grace)
+        self._library.close()
 
     def __enter__(self) -> Self:
         """Start."""

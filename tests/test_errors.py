@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from stubserver import errors
@@ -34,3 +36,8 @@ def test_a_protocol_error_carries_the_status_and_the_code_to_answer_with() -> No
     error = ProtocolError(413, "Request body too large", "request_too_large")
     assert (str(error), error.status, error.code) == ("Request body too large", 413, "request_too_large")
     assert ProtocolError(400, "no").code is None
+
+
+def test_a_cassette_error_travels_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(NotACassetteError("chat.yaml", "it is empty", 3)))
+    assert (type(error), str(error)) == (NotACassetteError, "chat.yaml, item 3: it is empty")

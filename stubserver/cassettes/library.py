@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from stubserver.canonical import Rules
@@ -18,7 +18,10 @@ from stubserver.cassettes.recordings import CassetteFile, Recording, Reel, Stamp
 from stubserver.errors import CassetteError, NotACassetteError, UsageError
 from stubserver.messages import Interaction, Request
 
-__all__ = ["ENDINGS", "Library", "Report", "name_of"]
+if TYPE_CHECKING:
+    from stubserver.cassettes.index import Index
+
+__all__ = ["ENDINGS", "Library", "Report", "found", "name_of"]
 
 ENDINGS: Final = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
 
@@ -39,6 +42,7 @@ class Library:
     """The cassettes below *paths*, files or folders; with *to_come*, they need not be there yet.
 
     *only* is how the names of the files in a folder must begin.
+    *index* is the path of the index, used from so many bytes of cassettes on: *index_above*.
     """
 
     def __init__(  # noqa: PLR0913  # the options of the command line
@@ -51,6 +55,8 @@ class Library:
         to_come: bool = False,
         only: str = "",
         scrub: Callable[[Request], Request] = clean_secrets,
+        index: Path | None = None,
+        index_above: int = 0,
     ) -> None:
         self.rules = rules or Rules()
         self._policy = OnExhausted(on_exhausted)
@@ -70,6 +76,9 @@ class Library:
         self._lock = Lock()
         self._reloading = Lock()
         self._positions = Positions()
+        self._index_path, self._index_above = index, index_above
+        self._index: Index | None = None
+        self.notes: list[str] = []
         self._all = self._playlist(())
         self.report = self._load()
 
@@ -140,7 +149,7 @@ class Library:
 
     def changed(self) -> bool:
         """Tell whether a file was added, taken away or changed since it was read."""
-        return {place: _stamp(place) for place, _ in self._found()} != self._seen
+        return {place: _stamp(place) for place, _ in found(self._paths, self._only)} != self._seen
 
     def reload(self) -> Report:
         """Read again what changed; a file that is now damaged keeps being served as it was."""
@@ -182,25 +191,17 @@ class Library:
     def _label(self, path: Path, root: Path) -> str:
         return os.path.relpath(path, root.parent) if root in self._paths else str(path)
 
-    def _found(self) -> Iterator[tuple[str, Path]]:
-        """Yield each cassette file with the folder it was found in: in the order given, within a folder by name."""
-        seen = set()
-        for path in self._paths:
-            is_folder = path.is_dir()
-            for place in _below(path, self._only) if is_folder else [str(path)]:
-                full = os.path.abspath(place) if len(self._paths) > 1 else place  # noqa: PTH100  # links stay apart
-                if full not in seen and (is_folder or os.path.lexists(place)):
-                    seen.add(full)
-                    yield place, path if is_folder else path.parent
-
     def _load(self) -> Report:
         report = Report()
         kept = 0
         files: dict[str, CassetteFile] = {}
-        seen: dict[str, Stamp | None] = {}
-        for place, root in self._found():
+        roots = dict(found(self._paths, self._only))
+        seen = {
+            place: _stamp(place) for place in roots
+        }  # before they are read: what changes now is seen by the next look
+        self._open_index(sum(stamp[0] for stamp in seen.values() if stamp))
+        for place, root in roots.items():
             file = self._files.get(place)
-            seen[place] = _stamp(place)  # before it is read: a change in between is seen by the next look
             if place not in self._seen or self._seen[place] != seen[place]:
                 file = self._read(Path(place), root, _KEPT_BYTES - kept, report, file)
             if file is not None:
@@ -218,10 +219,8 @@ class Library:
         """Read a file that is new or changed; when it is damaged, go on with what was read of it *before*."""
         label = self._label(path, root)
         name = name_of(path.relative_to(root).as_posix())
-        from stubserver.cassettes.reader import read_file  # noqa: PLC0415  # start-up: not needed without cassettes
-
         try:
-            file = read_file(path, label, name, self.rules, keep_below=max(0, room))
+            file = self._read_file(path, label, name, room)
         except NotACassetteError as error:
             report.warnings.append(f"{error.path}: not a cassette, skipped: {error.cause}")
             return before
@@ -236,6 +235,37 @@ class Library:
             report.warnings.append(f"{label}: {file.skipped} items are no HTTP interactions, skipped")
         return file
 
+    def _read_file(self, path: Path, label: str, name: str, room: int) -> CassetteFile:
+        if self._index is not None and self._index.usable:
+            from stubserver.cassettes.indexing import load  # noqa: PLC0415  # start-up: only an index needs it
+
+            file = load(self._index, path, label, name, self.rules)
+            if file is not None:
+                return file
+        from stubserver.cassettes.reader import read_file  # noqa: PLC0415  # start-up: not needed without cassettes
+
+        return read_file(path, label, name, self.rules, keep_below=max(0, room))
+
+    def _open_index(self, size: int) -> None:
+        """Use the index, if there is one to be used for cassettes of this *size*."""
+        if self._index is None and self._index_path is not None and size >= self._index_above and self._paths:
+            from stubserver.cassettes.index import Index  # noqa: PLC0415  # start-up: importing sqlite3 takes a while
+
+            self._index = Index(self._index_path, self.rules, self.notes.append)
+
+    def tend(self) -> list[str]:
+        """Write to the index what waits for it; return what there is to be told since the last time."""
+        if self._index is not None:
+            self._index.flush()
+        notes, self.notes[:] = list(self.notes), []
+        return notes
+
+    def close(self) -> None:
+        """Let go of the index."""
+        if self._index is not None:
+            self._index.flush()
+            self._index.close()
+
     def _renew(self) -> None:
         files = self.files
         once = {file.stamp: file for file in reversed(files)}  # a file and the links to it
@@ -246,6 +276,19 @@ class Library:
             self._named = {name: old for name, old in self._named.items() if name in by_name}
             for name, playlist in self._named.items():
                 playlist.renew([by_name[name].recordings])
+
+
+def found(paths: Iterable[Path], only: str = "") -> Iterator[tuple[str, Path]]:
+    """Yield each cassette file with the folder it was found in: in the order given, within a folder by name."""
+    paths = list(paths)
+    seen = set()
+    for path in paths:
+        is_folder = path.is_dir()
+        for place in _below(path, only) if is_folder else [str(path)]:
+            full = os.path.abspath(place) if len(paths) > 1 else place  # noqa: PTH100  # links stay apart
+            if full not in seen and (is_folder or os.path.lexists(place)):
+                seen.add(full)
+                yield place, path if is_folder else path.parent
 
 
 def name_of(relative: str) -> str:

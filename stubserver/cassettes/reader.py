@@ -18,11 +18,11 @@ import orjson
 from stubserver.canonical import Rules
 from stubserver.cassettes import format as dialect
 from stubserver.cassettes.items import read_item_request
-from stubserver.cassettes.recordings import CassetteFile, Reel, Stamp, normal_route, recording_of, stamp_of
+from stubserver.cassettes.recordings import CassetteFile, Reel, normal_routes, recording_of, stamp_of
 from stubserver.errors import CassetteError, NotACassetteError
 from stubserver.messages import Interaction, Request
 
-__all__ = ["read_file"]
+__all__ = ["end_of_items", "read_file", "start_of_items", "unpacked_text"]
 
 _LARGEST: Final = 4 * 1024**3
 _LARGEST_WHOLE: Final = 256 * 1024**2
@@ -48,7 +48,9 @@ def read_file(path: Path, label: str, name: str, rules: Rules, *, keep_below: in
     """
     try:
         stamp = stamp_of(path)
-        text = _text(path, stamp, label)
+        if stamp[0] > _LARGEST_WHOLE:
+            return _read_large(CassetteFile(path, label, name, stamp), rules)
+        text = path.read_bytes()
     except OSError as error:
         raise CassetteError(label, error.strerror or str(error)) from error
     packed = text.startswith(b"\x1f\x8b")
@@ -61,24 +63,29 @@ def read_file(path: Path, label: str, name: str, rules: Rules, *, keep_below: in
     return file
 
 
-def _text(path: Path, stamp: Stamp, label: str) -> bytes:
-    """Read the file. A very large one is looked at first: what cannot be served is not taken into memory."""
-    if stamp[0] > _LARGEST:
-        raise CassetteError(label, f"larger than {_LARGEST >> 30} GB")
-    if stamp[0] > _LARGEST_WHOLE:
-        with path.open("rb") as file:
-            piece = file.read(_PIECE)
-            if not _START.search(piece):
-                raise CassetteError(label, _too_large())
-            while piece:
-                if b"\0" in piece:
-                    raise CassetteError(label, "there are NUL bytes in it")
-                piece = file.read(_PIECE)
-    return path.read_bytes()
+def _read_large(file: CassetteFile, rules: Rules) -> CassetteFile:
+    """Read a very large file piece by piece: none of its text stays in memory."""
+    from stubserver.cassettes import pieces  # noqa: PLC0415  # start-up: few are so large
+
+    if file.stamp[0] > _LARGEST:
+        raise CassetteError(file.label, f"larger than {_LARGEST >> 30} GB")
+    start = pieces.first_item(file.path)
+    if start is None:
+        raise CassetteError(file.label, _too_large())
+    piece = pieces.read_range(file.path, rules, start, None)
+    file.recordings = Reel(file, piece.rows)
+    file.problems = [CassetteError(file.label, cause, number) for number, cause in piece.problems]
+    file.skipped = piece.skipped
+    return file
 
 
 def _too_large() -> str:
     return f"larger than {_LARGEST_WHOLE >> 20} MB and not in the layout vcrpy writes"
+
+
+def unpacked_text(path: Path, label: str) -> bytes:
+    """Return what is packed in a file. Raises CassetteError and OSError."""
+    return _unpacked(path.read_bytes(), label)
 
 
 def _unpacked(packed: bytes, label: str) -> bytes:
@@ -121,7 +128,7 @@ class _Reading:
         self._text = text
         self._rules = rules
         self._headers = "headers" in rules.match_on
-        self._normal: dict[bytes, bytes] = {}
+        self._normal = normal_routes(rules)
         self._lines = self._counted = 0
         if kept:
             file.text = text
@@ -192,13 +199,13 @@ class _Reading:
                 continue
             try:
                 kept = dialect.read_interaction(item)
-                self._add(kept.request, number, kept=kept)
+                self._add(kept.request, number, number, kept=kept)
             except ValueError as error:
                 self._file.problems.append(CassetteError(label, str(error), number))
 
     def _read_parts(self, start: int) -> None:
         """Take the file item by item."""
-        for number, (offset, length) in enumerate(_cut(self._text, start, self._end_of_items(start)), 1):
+        for number, (offset, length) in enumerate(_cut(self._text, start, _end_of_all(self._text, start)), 1):
             raw = self._text[offset : offset + length]
             try:
                 request = read_item_request(raw, self._line_of(offset), headers=self._headers)
@@ -228,27 +235,29 @@ class _Reading:
         self._counted = offset
         return self._lines
 
-    def _end_of_items(self, start: int) -> int:
-        """Return where the list of items ends: at the next key in column 0, or at the end."""
-        text = self._text
-        position = text.rfind(b"\n- ", start)
-        found = _ROOT_KEY.search(text, max(position, start))
-        return found.end() if found else len(text)
-
     def _add(
         self, request: Request, number: int, offset: int = 0, raw: bytes = b"", kept: Interaction | None = None
     ) -> None:
-        file, normal = self._file, self._normal_route
+        file, normal = self._file, self._normal
         file.recordings.append(
             recording_of(file, number, request, self._rules, normal=normal, offset=offset, raw=raw, kept=kept)
         )
 
-    def _normal_route(self, route: bytes, request: Request) -> bytes:
-        """Return the key of the route without its prefix; most recordings of a file share one."""
-        normal = self._normal.get(route)
-        if normal is None:
-            normal = self._normal[route] = normal_route(request, self._rules)
-        return normal
+
+def start_of_items(head: bytes) -> int | None:
+    """Return where the first item begins, by the file's beginning; None for another layout than vcrpy's."""
+    start = _START.search(head)
+    return start.end() if start and not _FIRST.match(head) else None
+
+
+def end_of_items(text: bytes, last: int) -> int:
+    """Return where the last item, which begins at *last*, ends: at the next key in column 0, or at the end."""
+    found = _ROOT_KEY.search(text, last)
+    return found.end() if found else len(text)
+
+
+def _end_of_all(text: bytes, start: int) -> int:
+    return end_of_items(text, max(text.rfind(b"\n- ", start), start))
 
 
 def _cut(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -10,19 +10,34 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
-from typing import Final, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, overload
 
 from stubserver.canonical import KEY_SIZE, ROUTE_SIZE, Rules, asks_for_stream, route_key
 from stubserver.errors import CassetteError
 from stubserver.messages import Interaction, Request, Response
 
-__all__ = ["CassetteFile", "Recording", "Reel", "Stamp", "any_route", "normal_route", "recording_of", "stamp_of"]
+if TYPE_CHECKING:
+    from stubserver.cassettes.index import Index
+
+__all__ = [
+    "CassetteFile",
+    "Recording",
+    "Reel",
+    "Stamp",
+    "any_route",
+    "normal_route",
+    "normal_routes",
+    "recording_of",
+    "stamp_of",
+]
 
 _PLACEHOLDER_LENGTH: Final = 64
 _Part = TypeVar("_Part")
 _ALL_BITS: Final = 2**64 - 1
-# key, the body's half of the loose key, normal route, offset, number, length, check, size, flags
-_ROW: Final = Struct("<24s16s8sQIIIII")
+# key, the body's half of the loose key, normal route, offset, place, number, length, check, size, flags
+_ROW: Final = Struct("<24s16s8sQQIIIII")
+_PLACE: Final = Struct("<Q")
+_PLACE_AT: Final = 24 + 16 + 8 + 8
 _HALVES: Final = Struct(f"<QQ{_ROW.size - 16}x")
 _PIECE: Final = 4096 * _ROW.size
 _STREAM: Final = 1
@@ -37,7 +52,9 @@ class Recording(NamedTuple):
 
     ``key`` and ``loose`` are the match keys of the request, ``normal`` is its :func:`normal_route`, ``stream`` tells
     whether it asked for a stream, ``size`` is the length of its body. ``check`` is the checksum of the item. ``kept``
-    holds the interaction itself when its file cannot be read in parts.
+    holds the interaction itself when its file cannot be read in parts; ``row`` is its place in the reel, ``place``
+    that of its answer in the index. ``mark`` is 64 bits that stand for it: the same when its file is read again and it
+    is still there.
     """
 
     file: CassetteFile
@@ -51,28 +68,47 @@ class Recording(NamedTuple):
     stream: bool
     size: int
     kept: Interaction | None = None
+    row: int = -1
+    place: int = 0
+    mark: int = 0
 
     @property
     def label(self) -> str:
         """``<file>#<n>``, as the header ``x-stubserver-cassette`` has it."""
         return f"{self.file.label}#{self.number}"
 
-    @property
-    def mark(self) -> int:
-        """64 bits that stand for the recording: the same when its file is read again and it is still there."""
-        return hash((self.file.mark, self.number, self.check, self.key)) & _ALL_BITS or 1
-
     def interaction(self) -> Interaction:
         """Read the interaction. Raises CassetteError when the file no longer holds it."""
         from stubserver.cassettes.items import read_item  # noqa: PLC0415  # start-up: only what is played is read
 
-        return self.kept or self._read(read_item)
+        kept = self._kept()
+        return kept or self._read(read_item)
 
     def response(self) -> Response:
         """Read the response alone, in half the time. Raises CassetteError when the file no longer holds it."""
         from stubserver.cassettes.items import read_item_response  # noqa: PLC0415  # as above
 
-        return self.kept.response if self.kept else self._read(read_item_response)
+        kept = self._kept()
+        return kept.response if kept else self._read(read_item_response)
+
+    def stored(self) -> bytes | None:
+        """Return the answer that the index has of it."""
+        index = self.file.index
+        return index.answer(self.place, self.check) if index is not None and self.place else None
+
+    def store(self, answer: bytes) -> None:
+        """Let the index have the answer that was made of it, if there is one."""
+        if self.file.index is not None:
+            self.file.index.put_later(self, answer)
+
+    def _kept(self) -> Interaction | None:
+        """Return the interaction of a file that is read as a whole."""
+        if self.kept is not None or self.file.kind != "whole":
+            return self.kept
+        found = self.file.read_again(self.number)
+        if found is None or zlib.crc32(found.response.body) != self.check:
+            raise CassetteError(self.file.label, "the file was changed while it was served", self.number)
+        return found
 
     def _read(self, read: Callable[[bytes], _Part]) -> _Part:
         raw = self.file.part(self.offset, self.length)
@@ -85,13 +121,13 @@ class Recording(NamedTuple):
 
 
 class Reel(Sequence[Recording]):
-    """The recordings of one file, packed: 76 bytes each, and no object until one is asked for."""
+    """The recordings of one file, packed: 84 bytes each, and no object until one is asked for."""
 
     __slots__ = ("_kept", "data", "file")
 
-    def __init__(self, file: CassetteFile, data: bytes = b"") -> None:
+    def __init__(self, file: CassetteFile, data: bytes | bytearray = b"") -> None:
         self.file = file
-        self.data = bytearray(data)
+        self.data = data if isinstance(data, bytearray) else bytearray(data)
         self._kept: dict[int, Interaction] = {}
 
     def __len__(self) -> int:
@@ -107,18 +143,30 @@ class Reel(Sequence[Recording]):
         row = index + len(self) if index < 0 else index
         if not 0 <= row < len(self):
             raise IndexError(index)
-        key, loose, normal, offset, number, length, check, size, flags = _ROW.unpack_from(self.data, row * _ROW.size)
+        file = self.file
+        found = _ROW.unpack_from(self.data, row * _ROW.size)
+        key, loose, normal, offset, place, number, length, check, size, flags = found
         loose = key[:ROUTE_SIZE] + loose if flags & _LOOSE else key
-        stream, kept = bool(flags & _STREAM), self._kept.get(row)
-        return Recording(self.file, number, offset, length, check, key, loose, normal, stream, size, kept)
+        stream, kept = flags & _STREAM != 0, self._kept.get(row) if self._kept else None
+        mark = hash((file.mark, number, check, key)) & _ALL_BITS or 1
+        return Recording(file, number, offset, length, check, key, loose, normal, stream, size, kept, row, place, mark)
 
     def append(self, made: Recording) -> None:
         """Take in one more recording of the file."""
         flags = (_STREAM if made.stream else 0) | (_LOOSE if made.loose != made.key else 0)
         if made.kept is not None:
             self._kept[len(self)] = made.kept
-        places = made.offset, made.number, made.length, made.check, made.size
+        places = made.offset, made.place, made.number, made.length, made.check, made.size
         self.data += _ROW.pack(made.key, made.loose[ROUTE_SIZE:], made.normal, *places, flags)
+
+    def set_place(self, row: int, place: int) -> None:
+        """Note where the answer of a recording is in the index."""
+        _PLACE.pack_into(self.data, row * _ROW.size + _PLACE_AT, place)
+
+    @staticmethod
+    def renumbered(rows: bytes, more: int) -> bytes:
+        """Return packed rows with *more* added to each number."""
+        return b"".join(_ROW.pack(*row[:5], row[5] + more, *row[6:]) for row in _ROW.iter_unpack(rows))
 
     def key(self, row: int) -> bytes:
         """Return the key of one recording."""
@@ -128,7 +176,7 @@ class Reel(Sequence[Recording]):
     def columns(self, first: int = 0) -> Iterator[tuple[bytes, bytes, bytes, int, bool]]:
         """Yield key, the body's half of the loose key, normal route, size and whether loose is another than key."""
         for piece in self._pieces(first):
-            for key, loose, normal, _, _, _, _, size, flags in _ROW.iter_unpack(piece):
+            for key, loose, normal, _, _, _, _, _, size, flags in _ROW.iter_unpack(piece):
                 yield key, loose, normal, size, bool(flags & _LOOSE)
 
     def halves(self, first: int = 0) -> Iterator[tuple[int, int]]:
@@ -148,7 +196,9 @@ class Reel(Sequence[Recording]):
 class CassetteFile:
     """One file with its recordings. ``problems`` are items that could not be taken, ``skipped`` those that are no HTTP.
 
-    ``label`` is how messages name the file, ``name`` how ``/__cassette/<name>/`` does.
+    ``label`` is how messages name the file, ``name`` how ``/__cassette/<name>/`` does. ``kind`` tells what offsets are:
+    ``parts`` of the file, of what is ``packed`` in it, or of nothing, because it is read as a ``whole``. ``index`` is
+    where its recordings' answers are stored, and ``index_id`` its number there.
     """
 
     path: Path
@@ -159,6 +209,9 @@ class CassetteFile:
     problems: list[CassetteError] = field(default_factory=list)
     skipped: int = 0
     text: bytes | None = None
+    kind: str = "parts"
+    index: Index | None = None
+    index_id: int = 0
     mark: int = 0
 
     def __post_init__(self) -> None:
@@ -171,13 +224,26 @@ class CassetteFile:
         if self.text is not None and offset + length <= len(self.text):
             return self.text[offset : offset + length]
         try:
-            descriptor = os.open(self.path, os.O_RDONLY)
-            try:
-                return os.pread(descriptor, length, offset)
-            finally:
-                os.close(descriptor)
+            return self._part_on_disk(offset, length)
         except OSError as error:
             raise CassetteError(self.label, error.strerror or str(error)) from error
+
+    def _part_on_disk(self, offset: int, length: int) -> bytes:
+        if self.kind == "packed":
+            from stubserver.cassettes.again import unpacked  # noqa: PLC0415  # start-up: only an index leads here
+
+            return unpacked(self)[offset : offset + length]
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+
+    def read_again(self, number: int) -> Interaction | None:
+        """Return an interaction of a file that is read as a whole; None when it is not there any more."""
+        from stubserver.cassettes.again import interactions  # noqa: PLC0415  # start-up: only an index leads here
+
+        return interactions(self).get(number)
 
 
 def recording_of(  # noqa: PLR0913  # where it is, and what it is of
@@ -222,6 +288,19 @@ def normal_route(request: Request, rules: Rules) -> bytes:
     if _is_placeholder(request):
         return any_route(request.method)
     return route_key(rules.route(request, normal=True))
+
+
+def normal_routes(rules: Rules) -> Callable[[bytes, Request], bytes]:
+    """Return :func:`normal_route` with a memory: most recordings of a file share one route."""
+    known: dict[bytes, bytes] = {}
+
+    def normal(route: bytes, request: Request) -> bytes:
+        found = known.get(route)
+        if found is None:
+            found = known[route] = normal_route(request, rules)
+        return found
+
+    return normal
 
 
 def any_route(method: str) -> bytes:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "check": "cassettes",
     "diff": "comparing",
     "scrub": "cassettes",
+    "index": "indexing",
 }
 """Each command's name, and the module it is in; the function there has the command's name, ``-`` as ``_``."""
 
@@ -33,6 +34,7 @@ Examples:
   stubserver serve chat.yaml --fallback error   recorded answers only: a miss is an error
   stubserver record --upstream URL new.yaml     pass requests on, and keep the answers
   stubserver show cassettes/                    what is in the cassettes
+  stubserver index cassettes/ --jobs 4          read a large library ahead
   stubserver check cassettes/                   what is damaged, unsafe or secret in them
 
 Then point a client at it: OPENAI_BASE_URL=http://127.0.0.1:8080/v1

@@ -120,6 +120,7 @@ _KEY: Final = click.option(
     help="What is played when every recording of a request was.",
 )
 @click.option("--error-status", type=int, metavar="N", help="Status of --fallback error (404).")
+@click.option("--index", metavar="PATH|off", help="Where what was read is kept (~/.cache, from 32 MB on).")
 @click.option("--dummy-text", metavar="TEXT", help="What the dummy says.")
 @click.option("--dummy-tokens", type=click.IntRange(min=0), metavar="N", help="Completion tokens it reports (100).")
 @click.option("--dummy-tools", type=click.Choice(["none", "auto"]), help="auto: call a tool where it may choose.")
