@@ -75,7 +75,7 @@ class Forwarder:
         if self._keeper is not None:
             kept = self._keeper.keep(request, head, relayed)
             answer.cassette, note = kept.label, kept.why_not and f"not recorded: {kept.why_not}"
-        answer.note = note
+        answer.note, answer.live = note, None
         shown = self._scrubber.cleaned(Interaction(request, head._replace(body=relayed.body or b"")))
         answer.response = shown.response
         return shown.request

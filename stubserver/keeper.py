@@ -109,6 +109,13 @@ class Keeper:
             return Kept("", f"it could not be written: {getattr(error, 'strerror', None) or error}")
         return Kept(self._library.add(path, place.offset, item, interaction), "")
 
+    def close(self) -> None:
+        """Tell the disk what was left for later."""
+        with self._lock:
+            writers = list(self._writers.values())
+        for writer in writers:
+            writer.sync()
+
     def _path(self, request: Request) -> Path:
         """Return the file for a request."""
         if not self._in_folder:

@@ -25,8 +25,8 @@ class RecordOptions(TypedDict, total=False):
     """What can be said about recording beside its mode and the upstream.
 
     ``upstream_key_env`` names the variable that holds our credential for the upstream; ``record_status`` are statuses
-    to keep beside 2xx; ``fsync`` is always or off; ``cassette_per`` is run, path, model or day, for a folder; ``rank``
-    makes a folder of the cassette, in which this server writes and reads the files of that rank of a pipeline alone;
+    to keep beside 2xx; ``fsync`` is always, interval or off; ``cassette_per`` is run, path, model or day, for a folder;
+    ``rank`` makes a folder of the cassette, in which this server writes and reads the files of that rank of a pipeline alone;
     ``redact`` are patterns to take out beside the registry's; ``before_record`` are hooks. ``proof`` is what clients
     prove themselves with: the stub sets it, see ``require_key``.
     """
@@ -75,6 +75,7 @@ class Plan:
             hooks=options.get("before_record", ()),
         )
         self._target = paths[0] if paths else None
+        self._keeper: Keeper | None = None
         self._mode = RecordMode(mode)
         self._rank = options.get("rank")
         if self._mode is not RecordMode.NONE:
@@ -108,7 +109,7 @@ class Plan:
         recording = None
         if self.records and self._target is not None:
             statuses = self._options.get("record_status")
-            keeper = Keeper(
+            keeper = self._keeper = Keeper(
                 self._target,
                 app.library,
                 self._scrubber,
@@ -119,6 +120,12 @@ class Plan:
             )
             recording = Recording(self._mode, keeper)
         return Forwarder(self.upstream, self._scrubber, app.journal, recording)
+
+    def close(self) -> None:
+        """Finish what was left for later, and let go of idle connections; recording may go on afterwards."""
+        if self._keeper is not None:
+            self._keeper.close()
+        self.upstream.close()
 
     def refuse_loop(self, host: str, port: int) -> None:
         """Raise UsageError when the upstream is the server at *host* and *port* itself."""

@@ -142,6 +142,7 @@ class Relay:
         if done is not _nothing:
             self._reply.close()
             body = b"".join(self._parts) if self._size <= _MOST_KEPT else None
+            self._parts.clear()
             done(Relayed(body, cut, tuple(self._times)))
 
 

@@ -208,6 +208,8 @@ class StubServer:
         server.server_close()
         server.end_connections(grace)
         self._library.close()
+        if self._plan is not None:
+            self._plan.close()
 
     def __enter__(self) -> Self:
         """Start."""

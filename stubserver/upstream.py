@@ -197,6 +197,11 @@ class Upstream:
 
     def close(self) -> None:
         """Close the idle connections."""
+        pools = self._adapter.poolmanager.pools
+        for key in list(pools.keys()):
+            pool = pools.get(key)  # clearing alone leaves a pool open for as long as anyone knows it
+            if pool is not None:
+                pool.close()
         self._adapter.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 import zlib
@@ -170,16 +171,20 @@ class Asked(NamedTuple):
 
 
 class Upstream:
-    """Answers each path with what ``says`` holds for it; ``asked`` and ``connections`` are what was seen."""
+    """Answers each path with what ``says`` holds for it; ``asked`` and ``connections`` are what was seen.
 
-    def __init__(self) -> None:
+    With *tls*, over TLS, under the name localhost.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.says: dict[str, bytes | Say] = {}
         self.otherwise: bytes | Say = answer(WHOLE)
         self.asked: list[Asked] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"https://localhost:{self.port}" if tls else f"http://127.0.0.1:{self.port}"
         self._open: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept, name="upstream")]
         self._threads[0].start()
@@ -199,6 +204,10 @@ class Upstream:
     def _serve(self, sock: socket.socket) -> None:
         sock.settimeout(PATIENCE)
         try:
+            if self._tls is not None:
+                with suppress(OSError):
+                    sock = self._tls.wrap_socket(sock, server_side=True)
+                    self._open.add(sock)
             with sock, suppress(OSError), sock.makefile("rb") as file:
                 while asked := _read(file):
                     self.asked.append(asked)
@@ -234,8 +243,8 @@ def _read(file: object) -> Asked | None:
 
 
 @contextmanager
-def upstream() -> Iterator[Upstream]:
-    found = Upstream()
+def upstream(tls: ssl.SSLContext | None = None) -> Iterator[Upstream]:
+    found = Upstream(tls)
     try:
         yield found
     finally:

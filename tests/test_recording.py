@@ -193,6 +193,20 @@ def test_equal_requests_at_once_give_one_consistent_cassette(up: Upstream, tape:
     assert 3 <= len(loaded(tape)) == len(up.asked) <= 12
 
 
+def test_with_an_interval_the_disk_is_told_at_the_end(
+    up: Upstream, tape: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("stubserver.cassettes.writer._INTERVAL", 3600.0)
+    monkeypatch.setattr("stubserver.cassettes.writer.os.fdatasync", synced.append)
+    with recording(tape, up, fsync="interval") as stub:
+        for text in ("one", "two", "three"):
+            ask(stub, chat(text))
+        assert len(synced) == 1
+
+    assert len(synced) == 2
+
+
 def test_a_recording_to_a_folder_is_one_file_a_run(up: Upstream, tmp_path: Path) -> None:
     with recording(tmp_path, up) as stub:
         ask(stub, chat("one"))
@@ -399,6 +413,14 @@ def test_connections_to_the_upstream_are_used_again(up: Upstream, tape: Path) ->
             client.ask(chat())
 
     assert (len(up.asked), up.connections) == (4, 1)
+
+
+def test_stopping_closes_the_connections_to_the_upstream(up: Upstream, tape: Path) -> None:
+    with recording(tape, up) as stub:
+        ask(stub, chat())
+        assert up._open
+
+    assert eventually(lambda: not up._open)
 
 
 def test_a_connection_that_the_upstream_ended_meanwhile_costs_no_request(

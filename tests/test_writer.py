@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def test_any_json_and_any_bytes_come_back_unchanged(
     assert isinstance(played, Played)
     assert bodies(path)[1] == body
     assert library.playlist.recordings[1].interaction().response.body == answer
-    assert played.recording is library.playlist.recordings[1]
+    assert played.recording.number == 2
 
 
 # Which files are appended to
@@ -293,6 +294,59 @@ def test_a_disk_that_fails_at_the_sync_keeps_nothing(
         Writer(path, Fsync.ALWAYS).append(item_text(made(b"lost")))
 
     assert path.read_bytes() == before
+
+
+def test_at_intervals_the_first_is_synced_at_once_and_the_others_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(module, "_INTERVAL", 3600.0)
+    monkeypatch.setattr(module.os, "fdatasync", synced.append)
+    writer = Writer(tmp_path / "tape.yaml", Fsync.INTERVAL)
+    for text in (b"one", b"two", b"three"):
+        writer.append(item_text(made(text)))
+    assert len(synced) == 1
+    writer.sync()
+    writer.sync()
+    assert len(synced) == 2
+    writer.append(item_text(made(b"four")))
+    assert len(synced) == 2
+    writer.sync()
+
+    assert len(synced) == 3
+    assert bodies(writer.path) == [b"one", b"two", b"three", b"four"]
+
+
+def test_what_is_left_for_later_is_synced_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = threading.Semaphore(0)
+    monkeypatch.setattr(module, "_INTERVAL", 0.2)
+    monkeypatch.setattr(module.os, "fdatasync", lambda _: synced.release())
+    writer = Writer(tmp_path / "tape.yaml", Fsync.INTERVAL)
+    for _ in range(2):
+        writer.append(item_text(made()))
+
+    assert synced.acquire(timeout=60)
+    assert synced.acquire(timeout=60)
+
+
+def test_a_sync_that_failed_later_is_tried_and_told_by_the_next_append(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(module, "_INTERVAL", 3600.0)
+    writer = Writer(tmp_path / "tape.yaml", Fsync.INTERVAL)
+    writer.append(item_text(made(b"one")))
+    writer.append(item_text(made(b"two")))
+    with monkeypatch.context() as broken:
+        broken.setattr(module.os, "fdatasync", fails)
+        writer.sync()
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            writer.append(item_text(made(b"lost")))
+    writer.append(item_text(made(b"three")))
+
+    assert bodies(writer.path) == [b"one", b"two", b"three"]
 
 
 # Torn ends

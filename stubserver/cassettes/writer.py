@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
 import re
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stubserver.cassettes.format import TIMING
@@ -33,12 +35,14 @@ _ITEM: Final = b"- "
 _IN_COLUMN_0: Final = re.compile(rb"\n(?=[^ \n\r])")
 _COMPLETE: Final = re.compile(rb"\n {4}status:\n {6}code: [0-9]+\n {6}message: [^\n]*\n(?: {4}[^\n]*\n)*\Z")
 _BLOCK: Final = 256 * 1024
+_INTERVAL: Final = 1.0
 
 
 class Fsync(StrEnum):
-    """When the disk is told to keep what was written."""
+    """When the disk is told to keep what was written: each time, at most a second later, or when the system likes."""
 
     ALWAYS = "always"
+    INTERVAL = "interval"
     OFF = "off"
 
 
@@ -102,6 +106,8 @@ class Writer:
         self.path = path
         self._fsync = fsync
         self._lock = Lock()
+        self._synced = -math.inf
+        self._later: Timer | None = None
 
     def append(self, item: bytes) -> Place:
         """Add *item* and return where it stands. Raises OSError when it cannot be kept; the file is as it was then.
@@ -146,12 +152,38 @@ class Writer:
         """Write at *offset* all or nothing; *before* is what stood there."""
         try:
             _write_all(descriptor, data, offset)
-            if self._fsync is Fsync.ALWAYS:
-                os.fdatasync(descriptor)
+            self._tell_disk(descriptor)
         except OSError:
             os.pwrite(descriptor, before, offset)
             os.ftruncate(descriptor, offset + len(before))
             raise
+
+    def _tell_disk(self, descriptor: int) -> None:
+        """Sync now, or see to it that it will be done."""
+        now = time.monotonic()
+        if self._fsync is Fsync.ALWAYS or (self._fsync is Fsync.INTERVAL and now - self._synced >= _INTERVAL):
+            os.fdatasync(descriptor)
+            self._synced = now
+        elif self._fsync is Fsync.INTERVAL and self._later is None:
+            self._later = Timer(_INTERVAL, self.sync)
+            self._later.daemon = True
+            self._later.start()
+
+    def sync(self) -> None:
+        """Tell the disk what was left for later. Should that fail, the next append tries again, and says so."""
+        with self._lock:
+            later, self._later = self._later, None
+            if later is None:
+                return
+            later.cancel()
+            self._synced = -math.inf
+            with suppress(OSError):
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
+                self._synced = time.monotonic()
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:

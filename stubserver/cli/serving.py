@@ -32,7 +32,9 @@ def _recording_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--rank", type=click.IntRange(min=0), envvar="STUBSERVER_RANK", help="For a folder: record to rank-N."
         ),
-        click.option("--fsync", type=click.Choice(["always", "off"]), help="When the disk is told to keep it."),
+        click.option(
+            "--fsync", type=click.Choice(["always", "interval", "off"]), help="When the disk is told to keep it."
+        ),
         click.option("--redact", multiple=True, metavar="PATTERN", help="Take out what matches, too; repeatable."),
         click.option("--keep-header", multiple=True, metavar="NAME", help="Keep this header field; repeatable."),
         click.option(
