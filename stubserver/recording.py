@@ -26,9 +26,9 @@ class RecordOptions(TypedDict, total=False):
 
     ``upstream_key_env`` names the variable that holds our credential for the upstream; ``record_status`` are statuses
     to keep beside 2xx; ``fsync`` is always, interval or off; ``cassette_per`` is run, path, model or day, for a folder;
-    ``rank`` makes a folder of the cassette, in which this server writes and reads the files of that rank of a pipeline alone;
-    ``redact`` are patterns to take out beside the registry's; ``before_record`` are hooks. ``proof`` is what clients
-    prove themselves with: the stub sets it, see ``require_key``.
+    ``rank`` makes a folder of the cassette, in which this server writes and reads the files of that rank of a pipeline
+    alone; ``redact`` are patterns to take out beside the registry's; ``before_record`` are hooks. ``proof`` is what
+    clients prove themselves with: the stub sets it, see ``require_key``.
     """
 
     upstream_key_env: str | None

@@ -109,7 +109,7 @@ def test_an_element_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_lines_are_numbered_and_empty_ones_passed_over() -> None:
-    assert list(lines(io.BytesIO(b"\xef\xbb\xbf1\r\n\n 3"))) == [(1, b"1"), (3, b"3")]
+    assert list(lines(io.BytesIO(b"\xef\xbb\xbf1\r\n\n 3"))) == [(1, 0, 6, b"1"), (3, 7, 2, b"3")]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Each command is imported when it is first named: the server starts without what 
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, Final
 
 import click
@@ -23,8 +24,13 @@ COMMANDS: Final = {
     "diff": "comparing",
     "scrub": "cassettes",
     "index": "indexing",
+    "import": "interchange",
+    "export": "interchange",
 }
-"""Each command's name, and the module it is in; the function there has the command's name, ``-`` as ``_``."""
+"""Each command's name, and the module it is in; the function there has the command's name, ``-`` as ``_``.
+
+``import``, which Python has for itself, is ``import_``.
+"""
 
 EXAMPLES: Final = """
 \b
@@ -36,6 +42,7 @@ Examples:
   stubserver show cassettes/                    what is in the cassettes
   stubserver index cassettes/ --jobs 4          read a large library ahead
   stubserver check cassettes/                   what is damaged, unsafe or secret in them
+  stubserver import traffic.har chat.yaml       what a browser or another tool recorded
 
 Then point a client at it: OPENAI_BASE_URL=http://127.0.0.1:8080/v1
 """
@@ -64,7 +71,8 @@ class _Commands(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(import_module(f"{__name__}.{module}"), cmd_name.replace("-", "_"))
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's

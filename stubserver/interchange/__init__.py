@@ -6,11 +6,14 @@ cannot as :class:`Lost`. It never raises for what a file holds, only OSError for
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from stubserver.messages import Interaction
 
-__all__ = ["Carried", "Lost", "UnfitError"]
+__all__ = ["Carried", "Lost", "times_of"]
+
+
+_LONGEST_MS: Final = 1 << 40
 
 
 class Carried(NamedTuple):
@@ -21,12 +24,14 @@ class Carried(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class UnfitError(ValueError):
-    """Why something cannot be kept; a format makes it a Lost."""
-
-
 class Lost(NamedTuple):
     """What could not be carried over at all, and why."""
 
     where: str
     why: str
+
+
+def times_of(value: object) -> tuple[int, ...]:
+    """Return when each event came, in milliseconds, as our own exports have it; nothing for any other value."""
+    whole = isinstance(value, list) and all(type(each) is int and 0 <= each < _LONGEST_MS for each in value)
+    return tuple(value) if isinstance(value, list) and whole else ()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from stubserver.canonical import json_value
 
-__all__ = ["LARGEST", "ElementsError", "elements", "lines", "root_keys"]
+__all__ = ["LARGEST", "ElementsError", "Line", "elements", "lines", "root_keys", "value_of"]
 
 LARGEST: Final = 256 * 1024 * 1024
 """No single element, line or flow may be larger, in bytes."""
@@ -106,16 +106,26 @@ class _Walk:
         )
 
 
-def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield each line that is not empty with its number, from 1. Raises ElementsError for one that is too long."""
-    number = 0
+class Line(NamedTuple):
+    """A line of a file: its number from 1, where it stands in bytes, and its text without the white space around it."""
+
+    number: int
+    offset: int
+    length: int
+    text: bytes
+
+
+def lines(stream: BinaryIO) -> Iterator[Line]:
+    """Yield each line that is not empty. Raises ElementsError for one that is too long."""
+    number = offset = 0
     while line := stream.readline(LARGEST + 1):
         number += 1
         if len(line) > LARGEST:
             raise ElementsError(f"line {number} is longer than {LARGEST >> 20} MB")
         text = line.removeprefix(_BOM).strip()
         if text:
-            yield number, text
+            yield Line(number, offset, len(line), text)
+        offset += len(line)
 
 
 def root_keys(head: bytes) -> set[str]:
@@ -136,7 +146,7 @@ def root_keys(head: bytes) -> set[str]:
     return keys
 
 
-def value_of(raw: bytes) -> dict[str, object] | None:
+def value_of(raw: bytes) -> dict[str, Any] | None:
     """Parse one element; None when it is no sound JSON object, or nested too deep."""
     value = json_value(raw)
     return value if isinstance(value, dict) else None

@@ -16,10 +16,10 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from stubserver import __version__
-from stubserver.interchange import Carried, Lost, UnfitError
+from stubserver.cassettes.format import FormatError, request_of, response_of
+from stubserver.interchange import Carried, Lost, times_of
 from stubserver.interchange.elements import ElementsError, elements, value_of
 from stubserver.messages import Headers, Interaction, Request, Response, header, without_headers
-from stubserver.sse import is_event_stream
 
 __all__ = ["document", "entry", "read"]
 
@@ -72,6 +72,7 @@ def entry(found: Interaction, started: float | None = None, took_ms: float = 0) 
             "redirectURL": header(response.headers, "location") or "",
             "headersSize": -1,
             "bodySize": len(response.body),
+            **({"_eventsMs": response.times} if response.times else {}),
         },
         "cache": {},
         "timings": {"send": 0, "wait": took_ms, "receive": 0},
@@ -105,7 +106,7 @@ def _text_or_base64(body: bytes) -> dict[str, str]:
         return {"text": base64.b64encode(body).decode(), "encoding": "base64"}
 
 
-def read(path: Path) -> Iterator[Carried | Lost]:
+def read(path: Path, _base: str = "") -> Iterator[Carried | Lost]:
     """Yield the interactions of an archive."""
     number = 0
     with path.open("rb") as stream:
@@ -125,32 +126,31 @@ def _read_entry(raw: bytes, where: str) -> Carried | Lost:
     try:
         response = _response(_part(data, "response"), data)
         return Carried(where, Interaction(_request(_part(data, "request")), response))
-    except UnfitError as error:
+    except FormatError as error:
         return Lost(where, str(error))
 
 
 def _part(data: dict[str, Any], name: str) -> dict[str, Any]:
     part = data.get(name)
     if not isinstance(part, dict):
-        raise UnfitError(f"it has no {name}")
+        raise FormatError(f"it has no {name}")
     return part
 
 
 def _request(data: dict[str, Any]) -> Request:
     method, url = data.get("method"), data.get("url")
     if not (isinstance(method, str) and isinstance(url, str) and url):
-        raise UnfitError("its request has no method or no url")
+        raise FormatError("its request has no method or no url")
     if not url.lower().startswith(("http://", "https://")):
-        raise UnfitError("its url is not that of an HTTP server")
-    headers = without_headers(_headers(data), _DECODED)
-    return Request.from_uri(method.upper(), url, headers, _posted(data))
+        raise FormatError("its url is not that of an HTTP server")
+    return request_of(method, url, without_headers(_headers(data), _DECODED), _posted(data))
 
 
 def _posted(data: dict[str, Any]) -> bytes:
     posted, size = data.get("postData"), data.get("bodySize")
     if not isinstance(posted, dict):
         if isinstance(size, int) and size > 0:
-            raise UnfitError("its request's body was not saved")
+            raise FormatError("its request's body was not saved")
         return b""
     kind = str(posted.get("mimeType") or "")
     if isinstance(posted.get("text"), str) and posted["text"]:
@@ -158,10 +158,10 @@ def _posted(data: dict[str, Any]) -> bytes:
     params = posted.get("params")
     if not isinstance(params, list) or not params:
         if isinstance(size, int) and size > 0:
-            raise UnfitError("its request's body was not saved")
+            raise FormatError("its request's body was not saved")
         return b""
     if "urlencoded" not in kind:
-        raise UnfitError("of its request's body only the names of its parts were saved")
+        raise FormatError("of its request's body only the names of its parts were saved")
     pairs = [(p.get("name"), p.get("value")) for p in params if isinstance(p, dict)]
     return urlencode([(str(name), "" if value is None else str(value)) for name, value in pairs]).encode()
 
@@ -170,15 +170,14 @@ def _response(data: dict[str, Any], entry_data: dict[str, Any]) -> Response:
     status = data.get("status")
     broken = data.get("_error") or entry_data.get("_error")
     if broken:
-        raise UnfitError(f"it was cut off or blocked: {str(broken)[:80]}")
-    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 999:  # noqa: PLR2004  # HTTP's
-        raise UnfitError("it has no answer: it was blocked, cut off, or was still under way")
+        raise FormatError(f"it was cut off or blocked: {str(broken)[:80]}")
+    if not status:
+        raise FormatError("it has no answer: it was blocked, cut off, or was still under way")
     headers = without_headers(_headers(data), _DECODED)
     content = data.get("content")
     kind = header(headers, "content-type") or ""
     body = _content(content if isinstance(content, dict) else {}, kind)
-    reason = data.get("statusText")
-    return Response(status, headers, body, reason if isinstance(reason, str) else "", is_event_stream(kind))
+    return response_of(status, data.get("statusText"), headers, body)._replace(times=times_of(data.get("_eventsMs")))
 
 
 def _content(content: dict[str, Any], kind: str) -> bytes:
@@ -186,7 +185,7 @@ def _content(content: dict[str, Any], kind: str) -> bytes:
     if isinstance(content.get("text"), str):
         return _bytes(content, kind or str(content.get("mimeType") or ""), None)
     if isinstance(size, int) and size > 0:
-        raise UnfitError("its answer's body was not saved")
+        raise FormatError("its answer's body was not saved")
     return b""
 
 
@@ -197,7 +196,7 @@ def _bytes(data: dict[str, Any], kind: str, size: object) -> bytes:
         try:
             return base64.b64decode(text, validate=True)
         except ValueError as error:
-            raise UnfitError("its body says that it is base64, but is not") from error
+            raise FormatError("its body says that it is base64, but is not") from error
     named = _CHARSET.search(kind)
     plain = _encoded(text, named[1] if named else "utf-8")
     if not isinstance(size, int) or size < 0 or len(plain) == size:
