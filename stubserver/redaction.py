@@ -11,11 +11,13 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from stubserver.messages import Headers, Interaction, Request
+from stubserver.wrapped import clean_wrapped, unwrapped
 
 __all__ = [
     "MARK",
     "clean_body",
     "clean_headers",
+    "clean_plain",
     "clean_request",
     "clean_text",
     "clean_value",
@@ -102,6 +104,12 @@ _MEMBER: Final = re.compile(
     r'(?P<value>(?:[^"\\]|\\+(?![\\"])|(?!(?:(?P=q)(?P=q)\\\\)*(?P=q)")\\+")*+(?:(?P=q)(?P=q)\\\\)*+)',
     re.IGNORECASE,
 )
+# A field of a form in parts; its value is what stands in the line behind the part's head.
+_PART: Final = re.compile(
+    r'(form-data;\s*name="?(' + _NAME + "|" + "|".join(sorted(SECRET_QUERY)) + r')"?(?:;[^\r\n]{0,500})?\r?\n'
+    r"(?:[^\r\n]{1,500}\r?\n){0,9}\r?\n)([^\r\n]+)",
+    re.IGNORECASE,
+)
 _PARAMETER: Final = re.compile(r"([?&](" + "|".join(sorted(SECRET_QUERY)) + r""")=)([^&#\s"'<>\\]+)""", re.IGNORECASE)
 _USERINFO: Final = re.compile(r"(://)[\w.~!$&'()*+,;=:%-]+@")
 # How names that hold a secret end, in lower case: a member at its quote or the escape of that, a parameter at its =.
@@ -130,7 +138,15 @@ def is_secret_member(name: str) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """Return *text* with everything that looks like a secret replaced by the mark; JSON stays JSON."""
+    """Return *text* with everything that looks like a secret replaced by the mark; JSON stays JSON.
+
+    Also what stands in it as base64, percent escapes, hexadecimal digits or JSON's escapes, in its form.
+    """
+    return clean_wrapped(clean_plain(text), clean_plain)
+
+
+def clean_plain(text: str) -> str:
+    """Return *text* with the mark for each secret that stands there as it is."""
     # Each search only where what it begins or ends with is there at all: many texts are megabytes of pictures.
     for (_, prefix), pattern in _COMPILED.items():
         if prefix in text:
@@ -140,6 +156,8 @@ def clean_text(text: str) -> str:
         text = _MEMBER.sub(rf"\g<open>{MARK}", text)
     if any(hint in lower for hint in _PARAMETER_HINTS):
         text = _PARAMETER.sub(rf"\g<1>{MARK}", f"&{text}")[1:]  # a form's first field, too
+    if "form-data" in lower:
+        text = _PART.sub(rf"\g<1>{MARK}", text)
     return _USERINFO.sub(rf"\g<1>{MARK}@", text) if "@" in text else text
 
 
@@ -173,6 +191,7 @@ def secrets_of(interaction: Interaction) -> list[str]:
     """Say what in *interaction* looks like a secret, one short line each; the secret itself is never part of it."""
     request, response = interaction.request, interaction.response
     found = [f"request {line}" for line in _header_secrets(request.headers)]
+    found += [f"path: {what}" for what in _keys(request.path)]
     found += [f"query parameter {name}" for name in _query_secrets(request.query)]
     found += ["user information in the URI"] if "@" in request.authority else []
     found += [f"request body: {line}" for line in _text_secrets(request.body)]
@@ -192,22 +211,31 @@ def _query_secrets(query: str) -> Iterator[str]:
     for name, value in parse_qsl(query):
         if name.lower() in SECRET_QUERY and _is_real(value):
             yield name
+        elif name.lower() not in SECRET_QUERY:
+            yield from (f"{name}: {what}" for what in _keys(value))
 
 
 def _text_secrets(body: bytes) -> Iterator[str]:
     text = body.decode("utf-8", "replace")
+    found: set[str] = set()
+    for part in (text, *unwrapped(text)):
+        found |= {f"member {member['name']}" for member in _MEMBER.finditer(part) if _is_real_word(member["value"])}
+        found |= {f"parameter {found[2]}" for found in _PARAMETER.finditer(f"&{part}") if _is_real_word(found[3])}
+        found |= {f"form field {found[2]}" for found in _PART.finditer(part) if _is_real_word(found[3])}
     yield from _keys(text)
-    members = {found["name"] for found in _MEMBER.finditer(text) if _is_real_word(found["value"])}
-    yield from (f"member {name}" for name in sorted(members))
-    parameters = {found[2] for found in _PARAMETER.finditer(f"&{text}") if _is_real_word(found[3])}
-    yield from (f"parameter {name}" for name in sorted(parameters))
+    yield from sorted(found)
 
 
 def _keys(text: str) -> list[str]:
     """Name the kinds of keys in *text*, placeholders aside."""
-    if not _ANY.search(text):
-        return []
-    return sorted({name for (name, _), pattern in _COMPILED.items() if any(map(_is_key, pattern.finditer(text)))})
+    parts = [part for part in (text, *unwrapped(text)) if _ANY.search(part)]
+    return sorted(
+        {
+            name
+            for (name, _), pattern in _COMPILED.items()
+            if any(map(_is_key, (key for part in parts for key in pattern.finditer(part))))
+        }
+    )
 
 
 def _is_key(found: re.Match[str]) -> bool:

@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl, quote
 
 from stubserver.errors import UsageError
 from stubserver.messages import Headers, Interaction, Request, Response
-from stubserver.redaction import MARK, SECRET_QUERY, clean_text, is_secret_header
+from stubserver.redaction import MARK, SECRET_QUERY, clean_plain, is_secret_header
+from stubserver.wrapped import clean_wrapped
 
 __all__ = ["Hook", "Scrubber"]
 
@@ -101,11 +102,14 @@ class Scrubber:
         return not is_secret_header(name) and (not self._only or _REPLAYED.match(name) is not None)
 
     def _text(self, text: str, known: list[str]) -> str:
-        for form in known:
-            text = text.replace(form, MARK)
-        for pattern in self._patterns:
-            text = pattern.sub(MARK, text)
-        return clean_text(text)
+        def clean(plain: str) -> str:
+            for form in known:
+                plain = plain.replace(form, MARK)
+            for pattern in self._patterns:
+                plain = pattern.sub(MARK, plain)
+            return clean_plain(plain)
+
+        return clean_wrapped(clean(text), clean)
 
     def _body(self, body: bytes, known: list[str]) -> bytes:
         text = body.decode("utf-8", "surrogateescape")

@@ -84,3 +84,11 @@ def test_a_member_that_only_some_events_have_is_named_once() -> None:
     found = compare(streamed({"content": "a"}), streamed({"content": "a"}, usage={"total_tokens": 1}))
 
     assert [(c.kind, c.path) for c in found] == [("added", "[].usage")]
+
+
+def test_what_a_server_makes_up_each_time_is_no_change() -> None:
+    old, new = ({"id": f"chatcmpl-{n}", "created": n, "choices": [{"id": f"c{n}", "text": "a"}]} for n in (1, 2))
+    changed = compare(said(old), said({**new, "id": None, "created": "now"}))
+
+    assert compare(said(old), said(new)) == []
+    assert [(change.kind, change.path) for change in changed] == [("type", "created")]

@@ -361,3 +361,28 @@ def test_json_of_any_kind_stays_json() -> None:
     assert json.loads(clean_text(once)).keys() == value.keys()
     assert json.loads(json.loads(clean_text(twice))["outer"]).keys() == value.keys()
     assert not re.search(made(16), clean_text(twice))
+
+
+@pytest.mark.parametrize("name", ["api_key", "password", "client_secret", "X-Amz-Signature", "token"])
+def test_a_field_of_a_form_in_parts_is_known_by_its_name(name: str) -> None:
+    head = '--x\r\nContent-Disposition: form-data; name="'
+    form = f'{head}{name}"\r\n\r\n{{}}\r\n{head}a"\r\n\r\nb'
+    text = form.format(PASSWORD)
+    assert clean_text(text) == form.format(MARK)
+    assert secrets_of(with_body(text)) == [f"request body: form field {name}"]
+    assert secrets_of(with_body(clean_text(text))) == []
+
+
+def test_a_field_with_a_type_of_its_own_is_known_too() -> None:
+    form = (
+        'Content-Disposition: form-data; name="api_key"; filename="k.txt"\r\nContent-Type: text/plain\r\n\r\n{}\r\n--x'
+    )
+    assert clean_text(form.format(PASSWORD)) == form.format(MARK)
+
+
+def test_a_key_in_the_path_and_in_any_parameter_is_reported() -> None:
+    key = KEYS["an OpenAI-style key"][0]
+    assert secrets_of(recording(Request("GET", f"/v1/{key}/x?note={key}"))) == [
+        "path: an OpenAI-style key",
+        "query parameter note: an OpenAI-style key",
+    ]

@@ -13,8 +13,10 @@ import pytest
 from faulty_upstream import JSON, SSE, Upstream, answer, upstream
 from raw import Raw, post
 
+from stubserver.cassettes.library import Library
 from stubserver.errors import UsageError
 from stubserver.messages import Interaction, Request, Response
+from stubserver.redaction import secrets_of
 from stubserver.scrubbing import Scrubber
 from stubserver.stub import StubServer
 
@@ -34,8 +36,25 @@ KEYS = {
     "aws": "AKIA" + "ABCD2345" * 2,
     "github": "ghp_" + "aB3" * 12,
     "langsmith": "lsv2_pt_" + "0a" * 16 + "_0123456789",
+    "openrouter": "sk-or-v1-" + "0a" * 32,
+    "huggingface org": "api_org_" + "Qw3" * 11 + "e",
+    "aws session": "ASIA" + "ABCD2345" * 2,
+    "bedrock": "ABSK" + "Ab0" * 38,
+    "github app": "ghs_" + "aB3" * 12,
+    "github fine": "github_pat_" + "aB3_" * 20 + "xy",
     "jwt": "eyJhbGciOiJIUzI1NiJ9abc.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4",
 }
+WRAPPED = {
+    "base64": lambda key: base64.b64encode(f"key: {key}.".encode()).decode(),
+    "base64 for URLs": lambda key: base64.urlsafe_b64encode(f"the key: {key}?".encode()).decode().rstrip("="),
+    "folded base64": lambda key: base64.encodebytes(f"my key: {key} {'and more ' * 20}".encode()).decode(),
+    "twice base64": lambda key: base64.b64encode(base64.b64encode(f'{{"a": "{key}"}}'.encode())).decode(),
+    "percent": lambda key: quote(f'"{key}"'),
+    "all percent": lambda key: "".join(f"%{c:02x}" for c in f" {key}".encode()),
+    "hex": lambda key: f"key {key}".encode().hex(),
+    "escapes": lambda key: "".join(f"\\u{ord(c):04X}" for c in key),
+}
+"""Other forms of a text in which a key stands."""
 CREDENTIALS = {**KEYS, "azure": OPAQUE}
 
 
@@ -62,6 +81,11 @@ def places(key: str) -> dict[str, bytes]:
         "query 2": post(plain, target=f"/v1/query2?x=1&api-key={quote(key)}"),
         "member": post(json.dumps({"model": "m", "api_key": key}).encode(), target="/v1/member"),
         "member 2": post(json.dumps({"a": {"client_secret": key}}).encode(), target="/v1/member2"),
+        "part": post(
+            f'--x\r\nContent-Disposition: form-data; name="api_key"\r\n\r\n{key}\r\n--x--\r\n'.encode(),
+            "Content-Type: multipart/form-data; boundary=x",
+            target="/v1/part",
+        ),
         "form": post(f"a=b&client_secret={quote(key)}".encode(), target="/v1/form"),
         "echoed in its body": post(
             json.dumps({"prompt": f"my key is {key}."}).encode(), f"Authorization: Bearer {key}", target="/v1/echo"
@@ -72,7 +96,8 @@ def places(key: str) -> dict[str, bytes]:
 def forms(key: str) -> list[bytes]:
     raw = key.encode()
     shifted = [base64.b64encode(b"x" * n + raw)[4:-4] for n in range(3)]
-    return [raw, quote(key, safe="").encode(), *shifted]
+    escaped = "".join(f"\\u{ord(c):04x}" for c in key).encode()
+    return [raw, quote(key, safe="").encode(), raw.hex().encode(), escaped, *shifted]
 
 
 def talk(stub: StubServer, requests: dict[str, bytes]) -> dict[str, tuple[int, bytes]]:
@@ -94,7 +119,7 @@ def test_a_credential_of_the_client_is_kept_nowhere(
     echo = json.dumps({"error": {"message": f"Incorrect API key provided: {key}."}}).encode()
     up.otherwise = answer(echo, JSON, f"Set-Cookie: s={key}", f"X-Echo: {key}", status="400 Bad")
     requests = places(key)
-    for name in ("query", "query 2", "member", "member 2", "form", "basic"):
+    for name in ("query", "query 2", "member", "member 2", "form", "part", "basic"):
         if kind == "azure" and name != "basic":  # without a form of its own, it is known by its place alone
             up.says[requests[name].split(b" ")[1].decode()] = answer(b"{}")
     with StubServer(tmp_path / "t.yaml", record_mode="new_episodes", upstream=up.url) as stub:
@@ -105,6 +130,51 @@ def test_a_credential_of_the_client_is_kept_nowhere(
 
     assert [form for form in forms(key) if form in seen or form.decode() in said] == []
     assert key.encode() in got["bearer"][1]  # the client itself has the whole answer
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_in_another_form_is_kept_nowhere_and_the_replay_matches(
+    kind: str, form: str, up: Upstream, tmp_path: Path
+) -> None:
+    """The key is nobody's credential here: it is known by its pattern alone."""
+    key, tape = KEYS[kind], tmp_path / "t.yaml"
+    wrapped = WRAPPED[form](key)
+    said, in_line = wrapped.replace("\n", "\\n").encode(), wrapped.replace("\n", "")
+    requests = {
+        "body": post(b'{"text": "%b"}' % said, "Content-Type: application/json"),
+        "plain": post(wrapped.encode(), target="/v1/plain"),
+        "header": post(b"{}", f"X-Note: {in_line}", target="/v1/header"),
+        "query": post(b"{}", target=f"/v1/query?note={quote(wrapped)}"),
+    }
+    up.otherwise = answer(b'{"echo": "%b"}' % said, JSON, f"X-Echo: {in_line}")
+    with StubServer(tape, record_mode="new_episodes", upstream=up.url) as stub:
+        talk(stub, requests)
+        seen = everything_seen(stub, tmp_path)
+        assert {entry.note for entry in stub.journal} == {""}
+    with StubServer(tape, fallback="error") as stub:
+        assert {status for status, _ in talk(stub, requests).values()} == {200}
+    report = [line for interaction in interactions(tape) for line in secrets_of(interaction)]
+
+    assert wrapped.encode() not in seen
+    assert said not in seen
+    assert [found for found in forms(key) if found.lower() in seen.lower()] == []
+    assert report == []
+
+
+def interactions(tape: Path) -> list[Interaction]:
+    return [recording.interaction() for recording in Library([tape]).playlist]
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+@pytest.mark.parametrize("kind", KEYS)
+def test_check_finds_what_an_older_tool_kept_in_another_form(kind: str, form: str) -> None:
+    wrapped = WRAPPED[form](KEYS[kind])
+    body = b'{"a": "%b"}' % wrapped.replace("\n", "\\n").encode()
+    found = interaction()._replace(request=Request("POST", "/v1/x", (), body))
+
+    assert [line for line in secrets_of(found) if line.startswith("request body: a")]
+    assert secrets_of(scrubbed(Scrubber(), found)) == []
 
 
 @pytest.mark.parametrize("other", [*KEYS.values(), "EMPTY"], ids=[*KEYS, "none"])
@@ -127,7 +197,10 @@ def test_a_recording_plays_without_any_key(up: Upstream, tmp_path: Path) -> None
         assert talk(stub, {"a": post(plain)})["a"][0] == 200
 
 
-@pytest.mark.parametrize("encode", [*range(3), "url", "json", "raw", "urlsafe"])
+@pytest.mark.parametrize(
+    "encode",
+    [*range(3), "url", "json", "raw", "urlsafe", "hex", "HEX", "lower url", "all url", "escapes", "twice", "in json"],
+)
 def test_our_own_key_is_never_written_in_any_encoding(
     encode: Any, up: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +211,13 @@ def test_our_own_key_is_never_written_in_any_encoding(
         "json": json.dumps(OURS)[1:-1].encode(),
         "raw": raw,
         "urlsafe": base64.urlsafe_b64encode(raw),
+        "hex": raw.hex().encode(),
+        "HEX": raw.hex().upper().encode(),
+        "lower url": quote(OURS, safe="").lower().encode(),
+        "all url": "".join(f"%{c:02x}" for c in raw).encode(),
+        "escapes": "".join(f"\\u{c:04x}" for c in raw).encode(),
+        "twice": base64.b64encode(base64.b64encode(raw)),
+        "in json": base64.b64encode(json.dumps({"key": OURS}).encode()),
     }.get(encode, base64.b64encode(b"abc"[: encode if isinstance(encode, int) else 0] + raw))
     up.otherwise = answer(b"event: " + form + b"\n\n", SSE, f"X-Echo: {form.decode()}")
     with StubServer(tmp_path / "t.yaml", record_mode="new_episodes", upstream=up.url, upstream_key_env="REAL_KEY") as s:
