@@ -22,6 +22,7 @@ from stubserver.messages import Answer, Request
 from stubserver.options import StrPath
 from stubserver.recorder import Fallbacks
 from stubserver.server import Server
+from stubserver.tally import Tally
 from stubserver.wire import Limits
 
 if TYPE_CHECKING:
@@ -262,6 +263,11 @@ class StubServer:
     def journal(self) -> Journal:
         """What was asked and what was done, the newest last."""
         return self._app.journal
+
+    @property
+    def tally(self) -> Tally:
+        """How many answers there were, by path, source and status; also without a journal."""
+        return self._app.tally
 
     @property
     def unplayed(self) -> list[str]:

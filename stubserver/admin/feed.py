@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stubserver.admin.calls import Call, RefusedError
 from stubserver.admin.entries import summary
+from stubserver.admin.follower import Follower
 from stubserver.dummy.errors import json_bytes
 from stubserver.messages import Response, header
 
 if TYPE_CHECKING:
     from stubserver.admin.context import Context
     from stubserver.cassettes.library import Library
-    from stubserver.journal import Entry
 
 __all__ = ["Feed", "follow", "stats"]
 
 _MOST_READERS: Final = 32
 _LOOK_SECONDS: Final = 0.1
 _STATS_SECONDS: Final = 1.0
-_MOST_AT_ONCE: Final = 200
 _MOST_DIGITS: Final = 15
 _MOST_COUNTED: Final = 10_000
 _RETRY: Final = b"retry: 1000\n\n"
@@ -53,9 +52,7 @@ class Feed:
         self.length: int | None = None
         self.head = Response(200, (("content-type", "text/event-stream; charset=utf-8"),), events=True)
         self._context = context
-        self._since = since  # all entries up to here were told
-        self._told: set[int] = set()  # and these
-        self._missed = 0
+        self._follower = Follower(context.app.journal, since)
 
     def pieces(self) -> Generator[bytes]:
         """Yield events as they come; at first nothing, when it is the head's turn."""
@@ -64,38 +61,16 @@ class Feed:
             yield _RETRY
             next_stats = 0.0
             while not self._context.ended.is_set():
-                yield from self._news()
+                for number, entry in self._follower.news():
+                    yield _event("request", summary(entry), number)
                 now = time.monotonic()
                 if now >= next_stats:
                     next_stats = now + _STATS_SECONDS
-                    yield _event("stats", {**stats(self._context), "missed": self._missed})
+                    yield _event("stats", {**stats(self._context), "missed": self._follower.missed})
                 self._context.ended.wait(_LOOK_SECONDS)
         finally:
             with self._context.lock:
                 self._context.readers -= 1
-
-    def _news(self) -> list[bytes]:
-        """Write the entries that were done since the last look, in order."""
-        entries = [e for e in self._context.app.journal.since(self._since) if e.number not in self._told]
-        done = [entry for entry in entries if entry.done]
-        self._missed += max(0, len(done) - _MOST_AT_ONCE)
-        self._told.update(entry.number for entry in done)
-        self._advance([entry for entry in entries if not entry.done])
-        told = done[-_MOST_AT_ONCE:]
-        # Each with the id of the last entry up to which all were told when it is read, be it cut off in between.
-        return [_event("request", summary(entry), min(entry.number, self._since)) for entry in told]
-
-    def _advance(self, waiting: list[Entry]) -> None:
-        """Move on to before the first entry that is still under way."""
-        before = self._since
-        journal = self._context.app.journal
-        first = min((entry.number for entry in waiting), default=max(self._told, default=before) + 1)
-        self._since = max(before, first - 1)
-        passed = {number for number in self._told if number <= self._since}
-        self._told -= passed
-        left = self._since - before - len(passed)  # cleared, removed, or pushed out before we looked
-        if left > 0 and len(journal):
-            self._missed += left
 
 
 def stats(context: Context) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
-__all__ = ["PATHS", "count", "end", "plain", "print_report", "say"]
+__all__ = ["PATHS", "count", "end", "plain", "print_report"]
 
 PATHS: Final = click.Path(path_type=Path)
 
@@ -17,13 +16,6 @@ PATHS: Final = click.Path(path_type=Path)
 def count(number: int, noun: str) -> str:
     """Return *number* with its noun, in the plural where that is due."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def say(line: str) -> None:
-    """Print a line at once; nobody may be there to read it any more."""
-    with suppress(BrokenPipeError):
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
 
 
 def print_report(report: Any) -> None:  # noqa: ANN401  # Report, imported late

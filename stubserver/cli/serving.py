@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,9 @@ import click
 
 from stubserver.canonical import DEFAULT_MATCH_ON
 from stubserver.cli import EXAMPLES
-from stubserver.cli.printing import PATHS, count, print_report, say
+from stubserver.cli.log import FORMATS, Log
+from stubserver.cli.printing import PATHS, count
+from stubserver.errors import UsageError
 
 __all__ = ["record", "serve"]
 
@@ -52,6 +54,8 @@ def _admin_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--journal/--no-journal", default=True, help="Keep the last 1000 requests to look at, or none."),
         click.option("--admin/--no-admin", default=True, help="Serve the page and the API under /__admin/, or not."),
         click.option("--admin-token", envvar="STUBSERVER_ADMIN_TOKEN", metavar="TOKEN", help="Asked for by both."),
+        click.option("-v", "--verbose", is_flag=True, help="A line for each request."),
+        click.option("--log-format", type=click.Choice(FORMATS), help="json: one object a line, for programs."),
         click.option("--allowed-host", multiple=True, metavar="NAME", help="Serve them under this name; repeatable."),
     )
     for option in reversed(options):
@@ -162,33 +166,49 @@ def _run(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
     """Serve until a signal comes."""
     from stubserver.stub import StubServer  # noqa: PLC0415  # --help and --version need none of it
 
+    verbose, log = options.pop("verbose"), Log(options.pop("log_format") or "text")
+    if verbose and not options["journal"]:
+        msg = "--verbose tells what the journal has: drop --no-journal"
+        raise UsageError(msg)
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     _raise_descriptor_limit(given.get("max_connections", 16_384))
     # Blocked before any thread starts, so that every signal waits for sigwait in this one.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    stub = StubServer(paths, on_report=print_report, **given)
-    print_report(stub.report)
+    stub = StubServer(paths, on_report=log.report, **given)
+    log.report(stub.report)
     # What was loaded stays: without this, each full collection would walk over all of it and hold every answer up.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     with stub:
-        _greet(stub, paths)
-        signal.sigwait(_SIGNALS)
+        _greet(stub, paths, log)
+        with _watching(stub, log, verbose=verbose):
+            signal.sigwait(_SIGNALS)
         # A second signal ends the process at once.
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _greet(stub: Any, paths: tuple[Path, ...]) -> None:  # noqa: ANN401  # StubServer, imported late
+def _watching(stub: Any, log: Log, *, verbose: bool) -> AbstractContextManager[Any]:  # noqa: ANN401  # imported late
+    if not verbose and not log.live:
+        return nullcontext()
+    from stubserver.cli.watching import Watching  # noqa: PLC0415  # start-up: when piped, there is nothing to tell
+
+    return Watching(stub, log, verbose=verbose)
+
+
+def _greet(stub: Any, paths: tuple[Path, ...], log: Log) -> None:  # noqa: ANN401  # StubServer, imported late
     files = sum(bool(file.recordings or not file.problems) for file in stub.library.files)
     recordings = len(stub.library.playlist)
     serving = f"serving {count(recordings, 'interaction')} from {count(files, 'cassette')}"
-    say(f"stubserver listening on {stub.url}")
-    say(serving if paths else "serving no cassettes: every answer is the dummy's")
+    log.say("listening", f"stubserver listening on {stub.url}", url=stub.url)
+    log.say(
+        "serving", serving if paths else "serving no cassettes: every answer is the dummy's", interactions=recordings
+    )
     if stub.upstream:
-        say(f"upstream {stub.upstream}, recording to {paths[0]}" if stub.records else f"upstream {stub.upstream}")
-    say("Application startup complete")
+        where = f", recording to {paths[0]}" if stub.records else ""
+        log.say("upstream", f"upstream {stub.upstream}{where}", url=stub.upstream)
+    log.say("ready", "Application startup complete")
 
 
 def _raise_descriptor_limit(connections: int) -> None:
