@@ -6,6 +6,7 @@
 # make browser install Chromium, then test the page in it; pictures in build/browser, the README's in tools/page.png
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
 # make datatrove  in datatrove's pipelines, beside the original DummyServer, in an environment without torch or vLLM
+# make vcr-versions  vcrpy 7, 8 and 9 and pytest-recording play what we recorded, each in an environment of its own
 # make record  record the bundled cassettes anew from a real local model (compiles llama.cpp for a while)
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage api browser pythons bench datatrove record clean
+.PHONY: check serve test format lint types coverage api browser pythons bench datatrove record vcr-versions clean
 
 check: lint types coverage
 
@@ -89,6 +90,9 @@ datatrove: $(DATATROVE)/.ready
 
 record: $(VENV)/.tests
 	$(BIN)/python tools/record_examples.py
+
+vcr-versions: $(VENV)/.tests
+	$(BIN)/python tools/vcr_versions/versions.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

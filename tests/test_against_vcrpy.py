@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import http.client
 import json
 import os
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -30,8 +33,9 @@ import stubserver
 from stubserver.app import App
 from stubserver.canonical import Rules
 from stubserver.cassettes.library import Library
-from stubserver.messages import Request
+from stubserver.messages import Request, header
 
+ROOT = Path(__file__).resolve().parent.parent
 MATCH_ON = ("method", "path", "query")
 CORPUS = os.environ.get("STUBSERVER_CORPUS", "")
 # RFC 9110, section 7.6.1, and the framing, which is the server's own.
@@ -353,3 +357,23 @@ def test_every_cassette_of_the_corpus_is_played_as_vcrpy_plays_it() -> None:
     paths = [path for path in sorted(Path(CORPUS).rglob("*")) if path.suffix in {".yaml", ".json"} and playable(path)]
     assert paths
     assert [line for path in paths for line in differences(path)] == []
+
+
+def test_a_client_under_vcrpy_gets_what_we_recorded_and_read() -> None:
+    """The installed vcrpy, alone in a process of its own; `make vcr-versions` does the same with 7, 8 and 9."""
+    paths = sorted((ROOT / "cassettes").rglob("*.yaml"))
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "vcr_versions" / "play_with_vcr.py", *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = [
+        [response.status, hashlib.sha256(response.body).hexdigest(), header(response.headers, "content-type")]
+        for path in paths
+        for response in (recording.response() for recording in Library([path]).playlist)
+    ]
+
+    assert done.stderr == ""
+    assert [json.loads(line) for line in done.stdout.splitlines()] == expected
+    assert len(expected) > 15
