@@ -35,6 +35,8 @@ __all__ = ["App", "Prepared"]
 
 NAMED: Final = "/__cassette/"
 ADMIN: Final = "/__admin"
+_KEPT_DUMMY: Final = 4096
+"""A larger answer of the dummy (embeddings are megabytes) is made each time: thousands of them may be remembered."""
 _LOOK_AGAIN_SECONDS: Final = 0.25
 
 
@@ -192,7 +194,7 @@ class App:
             response = dummy.respond(request, self._settings, None if pure else self._created)
             headers = (*response.headers, *source_headers("dummy"))
             answer = Answer(response._replace(headers=headers), "dummy")
-            if pure:
+            if pure and len(response.body) <= _KEPT_DUMMY:
                 prepared.dummy = answer
         return answer
 

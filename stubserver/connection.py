@@ -77,11 +77,16 @@ class Known:
         with self._lock:
             if raw not in self._by_bytes:
                 self._by_bytes[raw] = (prepared, flags)
-                self._bytes += 2 * len(raw) + 1024
+                self._bytes += _cost(raw)
                 while self._bytes > _KNOWN_BYTES:
                     # Not next(iter()) of a dict, which walks over all that was deleted before.
                     oldest, _ = self._by_bytes.popitem(last=False)
-                    self._bytes -= 2 * len(oldest) + 1024
+                    self._bytes -= _cost(oldest)
+
+
+def _cost(raw: bytes) -> int:
+    """Return about how many bytes a request is that is remembered: itself, its parts, and the dummy's small answer."""
+    return 3 * len(raw) + 6 * 1024
 
 
 class Connection:

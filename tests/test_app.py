@@ -267,6 +267,13 @@ def test_a_prepared_request_gets_the_same_dummy_each_time() -> None:
     assert to.answer(prepared) is to.answer(prepared)
 
 
+def test_a_large_dummy_is_made_each_time_and_kept_nowhere() -> None:
+    to = App(Library([]))
+    prepared = to.prepare(request({"model": "m", "input": ["a"] * 100}, "/v1/embeddings"))
+    assert to.answer(prepared).response == to.answer(prepared).response
+    assert prepared.dummy is None
+
+
 # --- files that change --------------------------------------------------------------------------------------------
 
 

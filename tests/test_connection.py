@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 from raw import GET, LAST_GET, Fixed, Raw, address_of, chat, eventually, listening, post, serving
 
-from stubserver.app import App
+from stubserver.answers import render
+from stubserver.app import App, Prepared
 from stubserver.cassettes.library import Library
 from stubserver.connection import Known, ServerSettings
 from stubserver.messages import Response, Step
-from stubserver.wire import Limits
+from stubserver.wire import Limits, RequestParser
 
 MEGABYTE = 1_000_000
 SMUGGLED = b"GET /v1/models/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -394,6 +396,30 @@ def test_known_requests_are_bounded_and_the_oldest_leave_first() -> None:
     kept = known_after([16_000] * 4000)
     assert 1000 < len(kept) < 4000
     assert kept == list(range(4000 - len(kept), 4000))
+
+
+def test_what_is_counted_is_about_what_it_takes() -> None:
+    app, known = App(Library(())), Known()
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            raw = chat(f"{number} " + "x" * (number % 500))
+            known.add(raw, prepared_and_answered(app, raw), 0)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.5 * known._bytes
+
+
+def prepared_and_answered(app: App, raw: bytes) -> Prepared:
+    parser = RequestParser(Limits())
+    parser.receive(raw)
+    parsed = parser.next_request()
+    assert parsed is not None
+    prepared = app.prepare(parsed.request)
+    answer = app.answer(prepared)
+    answer.rendered[0] = render(answer.response, 0)
+    return prepared
 
 
 def test_long_requests_are_not_kept() -> None:
