@@ -2,6 +2,8 @@
 # make serve   install, then serve the bundled cassettes          (ARGS: more options, PORT: another port)
 # make test    install, then run the tests                        (ARGS: more options of pytest)
 # make api      the admin API against its own description, by schemathesis
+# make fuzz    20 000 nearly right inputs for each reader                 (FUZZ_INPUTS: another number; about 5 minutes)
+# make soak    a quarter of an hour of mixed load, and the long tests longer      (SOAK_SECONDS: another duration)
 # make pythons the tests under every supported Python that is on the machine
 # make browser install Chromium, then test the page in it; pictures in build/browser, the README's in tools/page.png
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
@@ -15,7 +17,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage api browser pythons bench datatrove record vcr-versions clean
+.PHONY: check serve test format lint types coverage api browser pythons bench datatrove record vcr-versions clean fuzz soak
 
 check: lint types coverage
 
@@ -69,6 +71,12 @@ $(VENV)/.browser: pyproject.toml | $(VENV)/.tests
 
 browser: $(VENV)/.browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+fuzz: $(VENV)/.tests
+	FUZZ_INPUTS=$(or $(FUZZ_INPUTS),20000) $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --durations=0 $(ARGS)
+
+soak: $(VENV)/.tests
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),900) $(BIN)/python -m pytest -s tests/test_soak.py $(ARGS)
 
 pythons:
 	tools/pythons.sh $(ARGS)

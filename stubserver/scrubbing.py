@@ -151,8 +151,8 @@ def _forms(secrets: Iterable[str]) -> list[str]:
     for secret in secrets:
         if len(secret) < _LEAST_SECRET or secret == MARK:
             continue
-        forms |= {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote(secret)}
-        raw = secret.encode("utf-8", "surrogateescape")
+        raw = secret.encode("utf-8", "surrogatepass")  # a file may hold halves of a pair, which no client could send
+        forms |= {secret, json.dumps(secret)[1:-1], quote(raw, safe=""), quote(raw)}
         for shift in range(3):
             encoded = base64.b64encode(b"\0" * shift + raw).decode("ascii").rstrip("=")
             # The first and last characters share bits with what stands beside the secret.

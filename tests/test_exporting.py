@@ -125,3 +125,16 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, cassette: 
     with pytest.raises(OSError, match="directory"):
         take_out(library, tmp_path / "a.har", Scrubber())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.har", "tape.yaml"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_half_a_pair_is_written_and_read_again(tmp_path: Path, ending: str) -> None:
+    cassette = tmp_path / "a.json"
+    item = recorded(ask("\ud800"), headers={"x": ["\udce1"]}, path="/v1/x?\ud800")
+    cassette.write_text(json.dumps({"interactions": [item, item], "version": 1}))
+
+    done = take_out(Library([cassette]), tmp_path / f"b{ending}", Scrubber())
+
+    found = [each.interaction for each in formats.read([tmp_path / f"b{ending}"], BASE) if isinstance(each, Carried)]
+    assert (done.written, done.lost) == (2, [])
+    assert [dict(i.response.headers)["x"] for i in found] == ["\udce1"] * 2

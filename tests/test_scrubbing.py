@@ -16,7 +16,7 @@ from raw import Raw, post
 from stubserver.cassettes.library import Library
 from stubserver.errors import UsageError
 from stubserver.messages import Interaction, Request, Response
-from stubserver.redaction import secrets_of
+from stubserver.redaction import MARK, secrets_of
 from stubserver.scrubbing import Scrubber
 from stubserver.stub import StubServer
 
@@ -321,3 +321,13 @@ def test_scrubbing_twice_changes_nothing_more() -> None:
 def test_a_pattern_that_does_not_compile_is_said() -> None:
     with pytest.raises(UsageError, match="no regular expression"):
         Scrubber(patterns=["("])
+
+
+def test_a_credential_that_is_no_text_is_removed_too() -> None:
+    """Cassettes and the files of other tools may hold half of a pair, which HTTP could not."""
+    secret = "madeup\ud800\udce1-0123456789"
+    request = Request("POST", "/x", (("api-key", secret),), b"", "https", "a.test")
+
+    cleaned = Scrubber().cleaned(Interaction(request, Response(200, (("x", f"see {secret}"),))))
+
+    assert cleaned.response.headers == (("x", f"see {MARK}"),)

@@ -28,6 +28,8 @@ from stubserver import StubServer
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "4"))
 WORKERS = 4
+# Journal and caches are filled to their bounds in the first minutes.
+MOST_GROWTH = 30_000_000 if SECONDS >= 300 else 150_000_000
 SOURCES = {"replayed", "recorded", "forwarded", "dummy", "unmatched", "fault", "refused"}
 CHAT = "/v1/chat/completions"
 
@@ -201,7 +203,7 @@ def test_mixed_load(tmp_path: Path) -> None:
     assert load.answered["served"] <= total <= load.answered["served"] + load.left["served"]
     assert recorded_entries == load.answered["recording"]
     assert {entry.source for entry in entries} <= SOURCES
-    assert late[0] - early[0] < 30_000_000
+    assert late[0] - early[0] < MOST_GROWTH
     assert late[1] - early[1] < 20
     assert late[2] - early[2] < 20
     assert eventually(lambda: _used()[1:] <= before[1:])

@@ -121,7 +121,7 @@ def test_what_cannot_be_carried_says_why(tmp_path: Path, changes: dict[str, Any]
     assert read(path, mapping(), mapping(**changes))[1:] == [Lost(f"{path}, mapping 2", why)]
 
 
-@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "link", "none", "a\0b", "{{x}}"])
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "link", "none", "a\0b", "\ud800", "x" * 5000, "{{x}}"])
 def test_a_mapping_names_no_file_outside_of_its_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "wm" / "__files").mkdir(parents=True)

@@ -163,7 +163,9 @@ def _posted(data: dict[str, Any]) -> bytes:
     if "urlencoded" not in kind:
         raise FormatError("of its request's body only the names of its parts were saved")
     pairs = [(p.get("name"), p.get("value")) for p in params if isinstance(p, dict)]
-    return urlencode([(str(name), "" if value is None else str(value)) for name, value in pairs]).encode()
+    return urlencode(
+        [(str(name), "" if value is None else str(value)) for name, value in pairs], errors="replace"
+    ).encode()
 
 
 def _response(data: dict[str, Any], entry_data: dict[str, Any]) -> Response:

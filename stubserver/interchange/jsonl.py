@@ -31,7 +31,11 @@ def document(found: Iterable[Interaction]) -> Iterator[bytes]:
             **_body_of(response.body),
             **({"times": response.times} if response.times else {}),
         }
-        yield json.dumps({"request": asked, "response": answer}, ensure_ascii=False).encode() + b"\n"
+        row = {"request": asked, "response": answer}
+        try:
+            yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        except UnicodeEncodeError:  # half of a pair, which a file may hold, but not in UTF-8
+            yield json.dumps(row).encode() + b"\n"
 
 
 def _body_of(body: bytes) -> dict[str, str]:

@@ -98,7 +98,7 @@ def _list(payload: bytes, depth: int) -> list[Any]:
 
 _SCALARS: Final[dict[bytes, Callable[[bytes], Any]]] = {
     b",": bytes,
-    b";": lambda raw: raw.decode("utf-8", "surrogateescape"),
+    b";": lambda raw: raw.decode("utf-8", "replace"),
     b"#": int,
     b"^": float,
     b"!": b"true".__eq__,
@@ -157,6 +157,7 @@ def _headers(data: dict[str, Any]) -> Headers:
 
 
 def _text(value: object) -> str:
+    """Return text; bytes are those of an HTTP head."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
+        return value.decode("latin-1")
     return value if isinstance(value, str) else ""

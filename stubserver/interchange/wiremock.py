@@ -56,7 +56,8 @@ def same(request: Request) -> bytes:
     """Return what two requests have in common that WireMock takes for one: JSON in any order of its members."""
     value = json_value(request.body)
     body = request.body if value is NOT_JSON else json.dumps(value, sort_keys=True).encode()
-    return blake2b(b"\n".join([request.method.encode(), request.target.encode(), body]), digest_size=16).digest()
+    head = f"{request.method} {request.target}"
+    return blake2b(b"\n".join([head.encode("utf-8", "surrogatepass"), body]), digest_size=16).digest()
 
 
 def _mapping(found: Interaction) -> dict[str, Any]:
@@ -207,8 +208,12 @@ def _target(data: dict[str, Any]) -> str:
         pairs += [(name, value) for value in _exact_values(pattern)]
     if not pairs:
         return target
-    query = "&".join(f"{quote(name)}={quote(value)}" for name, value in pairs)
+    query = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in pairs)
     return f"{target}{'&' if '?' in target else '?'}{query}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text.encode("utf-8", "surrogatepass"))
 
 
 def _exact_values(pattern: object) -> list[str]:
@@ -274,10 +279,14 @@ def _answer_body(data: dict[str, Any], bodies: Path) -> object:
 
 def _file_body(name: str, bodies: Path) -> bytes:
     """Read a body's file. A mapping may come from anywhere: it names no file outside of its folder."""
-    if "\0" in name or "{{" in name:
+    if "{{" in name:
         raise FormatError("its answer is made by a template")
-    root, file = bodies.resolve(), (bodies / name).resolve()
-    if not file.is_relative_to(root) or not file.is_file():
+    try:
+        root, file = bodies.resolve(), (bodies / name).resolve()
+        inside = file.is_relative_to(root) and file.is_file()
+    except ValueError:  # no name of a file has such characters
+        inside = False
+    if not inside:
         raise FormatError(f"the file of its body, {name[:100]}, is not in {bodies.name}")
     if file.stat().st_size > LARGEST:
         raise FormatError(f"the file of its body is larger than {LARGEST >> 20} MB")
