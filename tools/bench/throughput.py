@@ -6,8 +6,10 @@ them alike, and ratios are taken round by round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,7 +65,7 @@ def measure(rounds: int, seconds: int, folder: Path, cores: Cores) -> Part:
             for contestant in contestants:
                 contestant.measure(seconds, cores.client)
     part.figures = [contestant.figure() for contestant in contestants]
-    part.ratios = _ratios(*part.figures)
+    part.ratios = _ratios(part.figures)
     part.notes = [note for contestant in contestants for note in contestant.notes]
     return part
 
@@ -73,8 +75,13 @@ def _start(stack: ExitStack, folder: Path, cores: Cores) -> list[Contestant]:
     size = len(servers.ask(stub.port, "POST", "/v1/chat/completions", BODY))
     nginx = stack.enter_context(servers.nginx(folder, size, pin=cores.server))
     original = stack.enter_context(servers.original(pin=cores.server))
+    silent = stack.enter_context(servers.stubserver("--no-journal", pin=cores.server))
+    watched = stack.enter_context(servers.stubserver(pin=cores.server))
+    stack.enter_context(_following(watched.port))
     return [
         Contestant("stubserver, dummy mode", stub),
+        Contestant("stubserver, --no-journal", silent),
+        Contestant("stubserver, its journal followed", watched),
         Contestant(f"nginx, 1 worker, fixed {size} bytes", nginx),
         Contestant("original dummy (closes each connection)", original, fragile=True),
         Contestant("stubserver, new connection each", stub, close=True),
@@ -82,9 +89,30 @@ def _start(stack: ExitStack, folder: Path, cores: Cores) -> list[Contestant]:
     ]
 
 
-def _ratios(stub: Series, nginx: Series, original: Series, stub_close: Series, original_close: Series) -> list[Series]:
+@contextmanager
+def _following(port: int) -> Iterator[None]:
+    """Read the live feed of the journal, as the page does, and drop it."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(b"GET /__admin/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reading = threading.Thread(target=_drop, args=(sock,), daemon=True)
+        reading.start()
+        yield
+        sock.shutdown(socket.SHUT_RDWR)
+        reading.join()
+
+
+def _drop(sock: socket.socket) -> None:
+    while sock.recv(65_536):
+        pass
+
+
+def _ratios(figures: Sequence[Series]) -> list[Series]:
+    """Compare them, in the order in which they were started."""
+    stub, silent, watched, nginx, original, stub_close, original_close = figures
     return [
         stub.over(nginx, "stubserver / nginx"),
         stub.over(original, "stubserver / original"),
         stub_close.over(original_close, "stubserver / original, new connections"),
+        stub.over(silent, "with the journal / without"),
+        watched.over(stub, "the journal followed / not"),
     ]
