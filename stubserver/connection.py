@@ -170,7 +170,8 @@ class Connection:
 
     def _answer(self, prepared: Prepared, flags: int) -> bool:
         """Send the answer; False when the connection ends with it."""
-        delivery = self._delivery = Delivery(self._received)
+        delivery = self._delivery = Delivery()
+        delivery.received = self._received
         forwarder = self._app.forwarder
         if forwarder is None:
             return self._send_answer(self._app.answer(prepared, delivery), flags)

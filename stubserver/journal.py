@@ -20,6 +20,7 @@ __all__ = ["Entry", "Journal", "cut_body"]
 _BODY_SHOWN: Final = 65_536
 _BODY_CLEANED: Final = _BODY_SHOWN + 8192  # a secret that is cut in two would not be known as one
 _ENTRY_COST: Final = 1024
+_SETTLED_EVERY: Final = 64
 _STREAM_COST: Final = _ENTRY_COST + 8 * MOST_TIMES
 
 
@@ -127,9 +128,8 @@ class Entry:
         return f"<Entry {self.number} {what} {self.source} {self._answer.response.status}>"
 
 
-_Kept = tuple[int, float, Request, Answer, Delivery, int]
-"""What an entry is made of, and its size at last: a tuple takes a quarter of the time that an object does."""
-_SIZE: Final = 5
+_Kept = tuple[int, float, Request, Answer, Delivery]
+"""What an entry is made of: a tuple takes a quarter of the time that an object does."""
 
 
 class Journal:
@@ -139,35 +139,45 @@ class Journal:
     """
 
     def __init__(self, most: int = 1000, most_bytes: int = 64 * 1024 * 1024) -> None:
-        self._kept: deque[_Kept] = deque()
-        self._most = most
+        self._kept: deque[_Kept] = deque(maxlen=most)
         self._most_bytes = most_bytes
-        self._bytes = 0
+        self._fair = most_bytes // max(most, 1) - _STREAM_COST
+        """As long as no entry has larger bodies than this, the number of entries bounds their bytes as well."""
+        self._unfair = False
         self._number = 0
         self._lock = Lock()
 
     def add(self, request: Request, answer: Answer, delivery: Delivery | None = None) -> None:
         """Write an entry; the oldest ones leave when there are too many or too large ones."""
-        if not self._most:
+        kept = self._kept
+        if not kept.maxlen:
             return
-        size = len(request.body) + answer.size + (_STREAM_COST if answer.events else _ENTRY_COST)
-        now, kept = time.time(), self._kept
+        size, now = len(request.body) + answer.size, time.time()
         with self._lock:
             self._number += 1
-            kept.append((self._number, now, request, answer, delivery or Delivery(), size))
-            self._bytes += size
-            while len(kept) > self._most or (self._bytes > self._most_bytes and len(kept) > 1):
-                self._bytes -= kept.popleft()[_SIZE]
+            kept.append((self._number, now, request, answer, delivery or Delivery()))
+            if size > self._fair or (self._unfair and not self._number % _SETTLED_EVERY):
+                self._settle()
+
+    def _settle(self) -> None:
+        """Let the oldest entries go until what is left is small enough."""
+        kept = self._kept
+        sizes = [_size(one) for one in kept]
+        total, gone = sum(sizes), 0
+        while total > self._most_bytes and gone < len(sizes) - 1:
+            total -= sizes[gone]
+            gone += 1
+            kept.popleft()
+        self._unfair = any(size > self._fair for size in sizes[gone:])
 
     def clear(self) -> None:
         """Forget the entries; the numbers go on."""
         with self._lock:
             self._kept.clear()
-            self._bytes = 0
 
     def get(self, number: int) -> Entry | None:
         """Return the entry with this number, None when it is not kept, or not any more."""
-        return next((Entry(*kept[:_SIZE]) for kept in self._now() if kept[0] == number), None)
+        return next((Entry(*kept) for kept in self._now() if kept[0] == number), None)
 
     def remove(self, number: int) -> bool:
         """Forget one entry; False when there is none of this number."""
@@ -176,12 +186,11 @@ class Journal:
             if found is None:
                 return False
             self._kept.remove(found)
-            self._bytes -= found[_SIZE]
         return True
 
     def since(self, number: int) -> Iterator[Entry]:
         """Iterate over the entries behind the one with this number, oldest first."""
-        return (Entry(*kept[:_SIZE]) for kept in self._now() if kept[0] > number)
+        return (Entry(*kept) for kept in self._now() if kept[0] > number)
 
     def _now(self) -> tuple[_Kept, ...]:
         with self._lock:
@@ -190,12 +199,12 @@ class Journal:
     @property
     def bytes(self) -> int:
         """About how many bytes of memory the entries hold on to."""
-        return self._bytes
+        return sum(map(_size, self._now()))
 
     @property
     def is_on(self) -> bool:
         """Whether entries are written at all."""
-        return self._most > 0
+        return bool(self._kept.maxlen)
 
     @property
     def total(self) -> int:
@@ -213,7 +222,13 @@ class Journal:
     def __getitem__(self, index: int) -> Entry:
         """Return one entry: 0 is the oldest that is kept, -1 the newest."""
         with self._lock:
-            return Entry(*self._kept[index][:_SIZE])
+            return Entry(*self._kept[index])
+
+
+def _size(kept: _Kept) -> int:
+    """Return about how many bytes of memory an entry holds on to."""
+    _, _, request, answer, _ = kept
+    return len(request.body) + answer.size + (_STREAM_COST if answer.events else _ENTRY_COST)
 
 
 def cut_body(body: bytes) -> bytes:

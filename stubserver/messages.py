@@ -195,19 +195,17 @@ class Delivery:
 
     ``received``: the request was whole; ``first``: the first byte was sent, ``last``: the last one, each 0.0 as long
     as it was not; ``times``: each piece of an answer in several, the head first, the first 2 000 of them. ``cut``:
-    the client left before the end, or was made to. ``shown`` is not there at first: a place for what a reader makes of
-    an answer that has left.
+    the client left before the end, or was made to. ``shown`` is a place for what a reader makes of an answer
+    that has left.
     """
 
-    __slots__ = ("cut", "first", "last", "received", "shown", "times")
-    shown: dict[str, Any]
-
-    def __init__(self, received: float = 0.0) -> None:
-        self.received = received
-        self.first = 0.0
-        self.last = 0.0
-        self.times: array[float] | None = None
-        self.cut = False
+    # Defaults of the class, and no __init__: one is made for every request, in half the time.
+    received = 0.0
+    first = 0.0
+    last = 0.0
+    times: array[float] | None = None
+    cut = False
+    shown: dict[str, Any] | None = None
 
     def sent(self, when: float) -> None:
         """Note that one piece of the answer, the head or what followed, was sent."""

@@ -197,7 +197,8 @@ def stream(delivery: Delivery, times: int) -> Entry:
     ],
 )
 def test_when_each_event_was_sent(pieces: int, times: list[float | None]) -> None:
-    delivery = Delivery(100.0)
+    delivery = Delivery()
+    delivery.received = 100.0
     entry = stream(delivery, pieces)
     assert entry.event_times(3) == times
     assert entry.first_byte == 0.5
@@ -207,7 +208,8 @@ def test_when_each_event_was_sent(pieces: int, times: list[float | None]) -> Non
 
 
 def test_of_very_many_events_the_first_are_timed() -> None:
-    delivery = Delivery(100.0)
+    delivery = Delivery()
+    delivery.received = 100.0
     for i in range(5000):
         delivery.sent(100.0 + i)
     journal = Journal()

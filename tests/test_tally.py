@@ -13,7 +13,8 @@ CHAT = "/v1/chat/completions"
 
 
 def sent(took: float = 0.002, first: float | None = None, *, cut: bool = False) -> Delivery:
-    delivery = Delivery(100.0)
+    delivery = Delivery()
+    delivery.received = 100.0
     delivery.first = 100.0 + (took if first is None else first)
     delivery.last = 100.0 + took
     delivery.cut = cut
@@ -43,7 +44,8 @@ def test_what_takes_longer_than_all_bounds_is_counted_behind_them() -> None:
 
 
 def test_an_answer_is_counted_when_it_has_left() -> None:
-    tally, delivery = Tally(), Delivery(100.0)
+    tally, delivery = Tally(), Delivery()
+    delivery.received = 100.0
     tally.add(CHAT, "dummy", 200, delivery)
     for _ in range(5000):
         tally.add(CHAT, "replayed", 200, sent())

@@ -21,7 +21,7 @@ _TOKEN_NAMES: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", 
 
 def summary(entry: Entry) -> dict[str, Any]:
     """Return what a list shows of *entry*; times in milliseconds, sizes in bytes of the bodies."""
-    shown: dict[str, Any] | None = getattr(entry.delivery, "shown", None)
+    shown = entry.delivery.shown
     if shown is None:
         shown = _summary(entry)
         if entry.done:
