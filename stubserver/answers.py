@@ -8,7 +8,7 @@ from typing import Final
 
 from stubserver import sse
 from stubserver.bodies import TOKEN
-from stubserver.messages import Response
+from stubserver.messages import Headers, Response
 
 __all__ = [
     "CLOSE",
@@ -20,7 +20,9 @@ __all__ = [
     "ends_connection",
     "head_lines",
     "is_bodiless",
+    "printable",
     "render",
+    "source_headers",
 ]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -133,3 +135,16 @@ def _reason(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Unknown"
+
+
+def source_headers(source: str, cassette: str = "") -> Headers:
+    """Return the headers that say where an answer came from."""
+    named = (("x-stubserver-cassette", printable(cassette)),) if cassette else ()
+    return (("x-stubserver-source", source), *named)
+
+
+def printable(text: str) -> str:
+    """Return *text* as a header can hold it."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
@@ -52,6 +53,8 @@ VOLATILE: Final = frozenset(
 )
 """Top-level members that cannot change what an answer means; vLLM's request_id among them."""
 
+_MAY_GO: Final = VOLATILE | {"stream"}
+
 NOT_JSON: Final = object()
 """What :func:`json_value` returns for a body that is no JSON object or array."""
 
@@ -62,13 +65,14 @@ KEY_SIZE: Final = ROUTE_SIZE + _BODY_SIZE
 # orjson reads integers beyond 64 bits as floats, which would make different numbers equal: those bodies go to json.
 _DIGITS_ALIKE: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))  # noqa: PLR2004  # "0" to "9"
 _LONG_NUMBER: Final = b"0" * 16
-# Only a body with one of these can hold a null member or a number with two spellings; all others skip the rewriting.
-_REAL_NUMBER: Final = re.compile(rb"[0-9](?:\.[0-9]|[eE])")
+# Digits and points, and the letter of an exponent: enough to tell in which bodies a number may have two spellings.
+_NUMBERS_ALIKE: Final = bytes(48 if chr(b) in "0123456789." else 101 if chr(b) in "eE" else 32 for b in range(256))
 _SERVER_ID: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)[A-Za-z0-9_|.-]+"')
 _LOOSE_HINT: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)|"stream|"encrypted_content"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
 _PREFIX: Final = re.compile(r"(?:/v1(?=/|$)|/openai/v1(?=/|$)|/openai/deployments/[^/]+)+")
 _BOUNDARY: Final = re.compile(rb"--([^\r\n]{1,70})\r\n")
+_BEYOND_TARGET: Final = frozenset({"scheme", "host", "port", "headers", "uri"})
 _FIELD: Final = re.compile(r"(?:\$\.)?(?:[^.\[\]]+|\[(?:[0-9]{1,9}|\*)?\])(?:\.[^.\[\]]+|\[(?:[0-9]{1,9}|\*)?\])*")
 
 _DEEPEST: Final = 200
@@ -193,7 +197,16 @@ class Rules:
 
     def key(self, request: Request) -> bytes:
         """Return the match key: 8 bytes of the route, 16 of the canonical body."""
-        return route_key(self.route(request)) + _digest(self.body(request))
+        if self._reads_target_alone:
+            route = _route_key(self, request.method, request.target)
+        else:
+            route = route_key(self.route(request))
+        return route + _digest(self.body(request))
+
+    @property
+    def _reads_target_alone(self) -> bool:
+        """Whether what is compared beside the body follows from method and target."""
+        return _BEYOND_TARGET.isdisjoint(self.match_on)
 
     def may_be_loose(self, request: Request) -> bool:
         """Tell whether the loose key can differ from the exact one; False is certain."""
@@ -212,18 +225,31 @@ class Rules:
     def _reduced(self, value: Any, body: bytes) -> Any:  # noqa: ANN401  # any JSON value
         if value is NOT_JSON:
             return value
-        if b"null" in body or _REAL_NUMBER.search(body):
+        if b"null" in body or _may_be_whole(body):
             value = _plain(value)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not _MAY_GO.isdisjoint(value):
             value = {k: v for k, v in value.items() if k not in VOLATILE and not (k == "stream" and v is False)}
         for path in self.ignore:
             _drop(value, _steps(path))
         return value
 
 
+def _may_be_whole(body: bytes) -> bool:
+    """Tell whether a whole number may be written as a fraction (a long one may be read as one); False is certain."""
+    if b".0" in body:
+        return True
+    alike = body.translate(_NUMBERS_ALIKE)
+    return b"0e" in alike or _LONG_NUMBER in alike
+
+
 def route_key(route: str) -> bytes:
     """Return the 8 bytes that stand for *route* in a key."""
     return blake2b(route.encode("utf-8", "surrogatepass"), digest_size=ROUTE_SIZE).digest()
+
+
+@lru_cache(maxsize=4096)
+def _route_key(rules: Rules, method: str, target: str) -> bytes:
+    return route_key(rules.route(Request(method, target)))
 
 
 def _digest(body: bytes) -> bytes:

@@ -22,13 +22,14 @@ from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
 from stubserver.leaving import Leavers
 from stubserver.messages import Answer, Delivery, Live, Step
+from stubserver.newcomers import Newcomers
 from stubserver.wire import Limits, RequestParser, State
 
 __all__ = ["Connection", "Known", "Owner", "ServerSettings"]
 
 _now = time.perf_counter
 _RECEIVE: Final = 65_536
-_KNOWN_BYTES: Final = 64 * 1024 * 1024
+_KNOWN_BYTES: Final = 32 * 1024 * 1024
 _KNOWN_LONGEST: Final = 16 * 1024
 _UPLOAD_SPEED: Final = 1_000_000  # bytes a second that a body may take at least
 _LINGER_SECONDS: Final = 2.0
@@ -61,18 +62,21 @@ class Owner(Protocol):
 class Known:
     """Requests by the bytes they arrived as: a request seen before is not parsed or hashed again.
 
-    Bounded by bytes; the oldest leave first.
+    Bounded by bytes: what is half full takes in what comes a second time, and the oldest leave.
     """
 
     def __init__(self) -> None:
         self._by_bytes: OrderedDict[bytes, tuple[Prepared, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self._newcomers = Newcomers()
         self.get = self._by_bytes.get
 
     def add(self, raw: bytes, prepared: Prepared, flags: int) -> None:
         """Remember that *raw* is one whole request."""
         if len(raw) > _KNOWN_LONGEST:
+            return
+        if self._bytes > _KNOWN_BYTES // 2 and self._newcomers.add(raw):
             return
         with self._lock:
             if raw not in self._by_bytes:
@@ -144,12 +148,18 @@ class Connection:
                 continue
             if not self._take(data, whole=idle):
                 return
-            idle = self._parser.state is State.IDLE
-            self._arm(idle=idle)
+            was_idle, idle = idle, self._parser.state is State.IDLE
+            if not (was_idle and idle):
+                self._arm(idle=idle)
 
     def _take(self, data: bytes, *, whole: bool) -> bool:
         """Feed the parser and answer what is complete; False when the connection is to end."""
         parser = self._parser
+        parsed = parser.whole(data) if whole else None
+        if parsed is not None:
+            prepared = self._app.prepare(parsed.request)
+            self._server.known.add(data, prepared, parsed.flags)
+            return self._answer(prepared, parsed.flags)
         parser.receive(data)
         first = True
         while True:

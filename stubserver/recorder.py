@@ -8,20 +8,27 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import StrEnum
+from functools import cached_property
+from importlib import import_module
 from threading import Lock
+from types import ModuleType
 from typing import Final, NamedTuple
 
 from stubserver import replay
+from stubserver.answers import printable, source_headers
 from stubserver.canonical import Rules, json_value
 from stubserver.cassettes.playlist import Exhausted, Played, Playlist
 from stubserver.cassettes.recordings import CassetteFile, Recording
 from stubserver.dummy.errors import envelope
 from stubserver.errors import CassetteError
-from stubserver.messages import Answer, Headers, Request, Response
+from stubserver.messages import Answer, Request, Response
+from stubserver.newcomers import Newcomers
 
 __all__ = ["Fallback", "Fallbacks", "Recorder", "source_headers"]
 
 _CACHED_BYTES: Final = 128 * 1024 * 1024
+_CACHED_OF_INDEX: Final = 16 * 1024 * 1024
+"""Less of what can be had again in microseconds."""
 _SHOWN_PATHS: Final = 10
 _BAD_REQUEST: Final = 400
 
@@ -48,6 +55,7 @@ class Recorder:
         self._error_status = error_status
         self._made: OrderedDict[tuple[CassetteFile, int, str], Answer] = OrderedDict()
         self._made_bytes = 0
+        self._newcomers = Newcomers()
         self._lock = Lock()
 
     def decide(self, playlist: Playlist, key: bytes, request: Request) -> Played | Fallback:
@@ -71,9 +79,9 @@ class Recorder:
         recording = played.recording
         mode = _mode(request) if played.other_mode else None
         if mode is None and recording.file.index is not None:
-            answer = _stored(recording)
+            answer = self._stored(recording)
             if answer is not None:
-                self._keep(recording, accepted, answer)
+                self._keep(recording, accepted, answer, min(_CACHED_OF_INDEX, _CACHED_BYTES))
                 return answer
         try:
             recorded = recording.response()
@@ -83,17 +91,37 @@ class Recorder:
         headers = (*response.headers, *source_headers("replayed", recording.label))
         answer = Answer(response._replace(headers=headers), "replayed", recording.label)
         if mode is None:
-            self._keep(recording, accepted, answer)
+            self._keep(recording, accepted, answer, _CACHED_BYTES)
         return answer
 
-    def _keep(self, recording: Recording, accepted: str, answer: Answer) -> None:
+    def _stored(self, recording: Recording) -> Answer | None:
+        """Return the answer that the index has; or let the index have it, from now on."""
+        stored = recording.stored()
+        if stored is None:
+            try:
+                stored = self._sealing.seal(recording.response())
+            except CassetteError:
+                return None  # it is told where the answer would be made
+            if stored is None:
+                return None
+            recording.store(stored)
+        answer: Answer = self._sealing.StoredAnswer(stored, recording.label)
+        return answer
+
+    @cached_property
+    def _sealing(self) -> ModuleType:
+        return import_module("stubserver.stored")  # start-up: only an index needs it
+
+    def _keep(self, recording: Recording, accepted: str, answer: Answer, most: int) -> None:
+        key = recording.file, recording.number, accepted
         with self._lock:
-            key = recording.file, recording.number, accepted
             if key in self._made:
                 return  # another thread was quicker
+            if self._made_bytes > most // 2 and self._newcomers.add(key):
+                return
             self._made[key] = answer
             self._made_bytes += _cost(answer)
-            while self._made_bytes > _CACHED_BYTES:
+            while self._made_bytes > most:
                 # Not next(iter()) of a dict, which walks over all that was deleted before.
                 self._made_bytes -= _cost(self._made.popitem(last=False)[1])
 
@@ -106,7 +134,7 @@ class Recorder:
         from stubserver.matchers import differences  # noqa: PLC0415  # start-up: only drift needs it
 
         paths = tuple(d.path for d in differences(recorded, request, self._rules))
-        value = ", ".join(_ascii(path) for path in paths[:_SHOWN_PATHS])
+        value = ", ".join(printable(path) for path in paths[:_SHOWN_PATHS])
         headers = (*answer.response.headers, ("x-stubserver-drift", value))
         return Answer(answer.response._replace(headers=headers), answer.source, answer.cassette, paths)
 
@@ -124,28 +152,6 @@ class Recorder:
             text = f"{kind}: {text}"
         response = envelope(self._error_status, text, kind=kind, code="no_recording", headers=headers, extra=extra)
         return Answer(response, "unmatched")
-
-
-def _stored(recording: Recording) -> Answer | None:
-    """Return the answer that the index has; or let the index have it, from now on."""
-    from stubserver.stored import StoredAnswer, seal  # noqa: PLC0415  # start-up: only an index needs it
-
-    stored = recording.stored()
-    if stored is None:
-        try:
-            stored = seal(recording.response())
-        except CassetteError:
-            return None  # it is told where the answer would be made
-        if stored is None:
-            return None
-        recording.store(stored)
-    return StoredAnswer(stored, recording.label, source_headers("replayed", recording.label))
-
-
-def source_headers(source: str, cassette: str = "") -> Headers:
-    """Return the headers that say where an answer came from."""
-    named = (("x-stubserver-cassette", _ascii(cassette)),) if cassette else ()
-    return (("x-stubserver-source", source), *named)
 
 
 def _mode(request: Request) -> replay.Mode:
@@ -167,10 +173,3 @@ def _damaged(error: CassetteError) -> Answer:
 
 def _cost(answer: Answer) -> int:
     return 2 * answer.size + 2048
-
-
-def _ascii(text: str) -> str:
-    """Return *text* as a header can hold it."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -42,6 +42,8 @@ _HUGE_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*0*[1-9][0-9]{19,}[ 
 _FIRST_BYTE: Final = re.compile(TOKEN[:-1])
 _NO_REQUEST_LINE: Final = "The request line is not 'METHOD target HTTP/1.1'."
 _EMPTY_LINES: Final = 4
+_HEADS_KEPT: Final = 1024
+_LONGEST_HEAD_KEPT: Final = 4096
 
 
 class State(Enum):
@@ -64,6 +66,7 @@ class RequestParser:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._heads = _heads.setdefault(limits, {})
         self._buffer = bytearray()
         self._scanned = 0
         self._empty_lines = 0
@@ -96,6 +99,18 @@ class RequestParser:
         """Take in what arrived."""
         self._buffer += data
 
+    def whole(self, data: bytes) -> Parsed | None:
+        """Return the request that *data* is if it is one, whole, with a head that is known; else nothing is taken.
+
+        What :meth:`receive` and :meth:`next_request` would give, without a way through the buffer.
+        """
+        end = data.find(b"\r\n\r\n") + 4
+        head = self._heads.get(data[:end])
+        if head is None or head.length != len(data) - end:
+            return None
+        request = Request(head.method, head.target, head.fields, data[end:], "http", head.authority)
+        return Parsed(request, head.flags)
+
     def next_request(self) -> Parsed | None:
         """Return the next whole request, or None when more bytes are needed.
 
@@ -122,9 +137,20 @@ class RequestParser:
         raw = bytes(buffer[: end + 4])
         del buffer[: end + 4]
         self._scanned = self._empty_lines = 0
-        self._head = head = _Head(raw, self._limits)
-        self._body = head.body(self._limits)
+        head = self._heads.get(raw)
+        if head is None:
+            head = _Head(raw, self._limits)
+            self._remember(raw, head)
+        self._head = head
+        self._body = Chunked(self._limits) if head.length is None else Sized(head.length)
         return True
+
+    def _remember(self, raw: bytes, head: _Head) -> None:
+        """Remember a head: a client sends few different ones, and taking one apart costs more than all the rest."""
+        if len(raw) <= _LONGEST_HEAD_KEPT and not head.expects_continue:
+            if len(self._heads) >= _HEADS_KEPT:
+                self._heads.clear()
+            self._heads[raw] = head
 
     def _skip_empty_lines(self) -> None:
         """Skip a few empty lines before a request (RFC 9112, 2.2); more are no HTTP."""
@@ -151,9 +177,11 @@ class RequestParser:
 
 
 class _Head:
-    """A request's head, checked and taken apart."""
+    """A request's head, checked and taken apart. ``length`` is that of the body, None for one in chunks."""
 
-    __slots__ = ("_names", "_raw_target", "authority", "expects_continue", "fields", "flags", "method", "target")
+    __slots__ = (
+        *("_names", "_raw_target", "authority", "expects_continue", "fields", "flags", "length", "method", "target"),
+    )
 
     def __init__(self, raw: bytes, limits: Limits) -> None:
         line = _REQUEST_LINE.match(raw)
@@ -174,6 +202,7 @@ class _Head:
         self.authority = self._host(old=old)
         self.target = self._read_target(limits)
         self.expects_continue = self._expectation(old=old)
+        self.length = self._body_length(limits)
 
     def _parse(self, raw: bytes, fields: list[tuple[str, str]], limits: Limits) -> None:
         sink = _Sink(fields)
@@ -239,23 +268,26 @@ class _Head:
             raise ProtocolError(417, "Only the expectation 100-continue is understood.")
         return not old
 
-    def body(self, limits: Limits) -> Sized | Chunked:
+    def _body_length(self, limits: Limits) -> int | None:
         """Decide how long the body is; every doubt is refused."""
         codings, lengths = self._values("transfer-encoding"), self._values("content-length")
         if codings:
             if lengths or self.flags & HTTP10 or [c.lower() for c in codings] != ["chunked"]:
                 raise ProtocolError(400, "Transfer-Encoding must be 'chunked' alone, without Content-Length.")
-            return Chunked(limits)
+            return None
         if not lengths:
             self.expects_continue = False
-            return Sized(0)
+            return 0
         text = lengths[0]
         if len(lengths) > 1 or not text.isascii() or not text.isdigit():
             raise ProtocolError(400, "Content-Length must be there once, as a decimal number.")
         number = _LENGTH.fullmatch(text)
         if number is None or int(number[1]) > limits.body:
             raise too_large(limits)
-        return Sized(int(number[1]))
+        return int(number[1])
+
+
+_heads: dict[Limits, dict[bytes, _Head]] = {}
 
 
 class _Sink:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "stubserver"
 
 # From the ground up; a module may import from the floors below its own, and from its own.
 FLOORS = (
-    ("__init__", "early", "errors", "messages", "threads", "leaving", "wrapped"),
+    ("__init__", "early", "errors", "messages", "threads", "leaving", "newcomers", "wrapped"),
     ("canonical", "redaction", "sse", "bodies", "calls"),
     ("matchers", "answers"),
     ("wire", "scrubbing", "comparison", "upstream"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from stubserver import replay
 from stubserver.answers import CLOSE, HEAD, HTTP10, render
-from stubserver.messages import Response
+from stubserver.messages import Answer, Response
 from stubserver.recorder import source_headers
 from stubserver.stored import StoredAnswer, seal
 
@@ -33,7 +35,7 @@ def test_it_is_sent_as_the_other_would_be(name: str, flags: int) -> None:
     made = made._replace(headers=(*made.headers, *MORE))
     stored = seal(recorded)
     assert stored is not None
-    answer = StoredAnswer(stored, "tapes/a.yaml#7", MORE)
+    answer = StoredAnswer(stored, "tapes/a.yaml#7")
     sent = answer.rendered.get(flags) or render(answer.response, flags)
     assert sent == render(made, flags)
     assert answer.response._replace(reason=made.reason) == made
@@ -46,6 +48,17 @@ def test_what_depends_on_the_client_is_not_stored() -> None:
 
 
 def test_a_response_can_be_put_in_its_place() -> None:
-    answer = StoredAnswer(seal(RESPONSES["whole"]) or b"", "", ())
+    answer = StoredAnswer(seal(RESPONSES["whole"]) or b"", "")
     answer.response = RESPONSES["empty"]
     assert answer.response == RESPONSES["empty"]
+
+
+def test_it_has_every_field_of_an_answer() -> None:
+    answer, plain = (
+        StoredAnswer(seal(RESPONSES["events"]) or b"", "x#1"),
+        Answer(RESPONSES["events"], "replayed", "x#1"),
+    )
+    for field in dataclasses.fields(Answer):
+        if field.name != "response":
+            assert getattr(answer, field.name) == getattr(plain, field.name)
+    assert (answer.status, answer.events, answer.forwarded) == (plain.status, plain.events, plain.forwarded)

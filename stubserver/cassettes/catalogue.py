@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
+from struct import Struct
 from threading import RLock
 from typing import Final, TypeVar
 
@@ -22,6 +23,7 @@ __all__ = ["Catalogue"]
 
 _ROW_BITS: Final = 32
 _ROW: Final = (1 << _ROW_BITS) - 1
+_HALVES: Final = Struct("<QQ")
 _Index = TypeVar("_Index")
 
 Sizes = dict[bytes, tuple[list[int], dict[int, "array[int]"]]]
@@ -107,7 +109,7 @@ class Catalogue:
         if reel is None:
             msg = "the entry's file is served no more"
             raise LookupError(msg)
-        return reel[entry & _ROW]
+        return reel.at(entry & _ROW)
 
     def __iter__(self) -> Iterator[Recording]:
         for reel in self.reels:
@@ -117,7 +119,10 @@ class Catalogue:
 
     def find(self, key: bytes) -> list[int]:
         """Return the recordings of a key."""
-        return self._ordered(e for e in self._keys.find(_number(key)) if self._key(e) == key)
+        entries = self._keys.find(_number(key))
+        if len(entries) > 1:
+            return self._ordered([entry for entry in entries if self._key(entry) == key])
+        return entries if entries and self._key(entries[0]) == key else []
 
     def find_second(self, keys: Iterable[bytes]) -> list[Recording]:
         """Return the recordings that have one of these as their key, or as their loose key."""
@@ -219,8 +224,8 @@ def _mixed(route: int, body: int) -> int:
 
 def _number(key: bytes) -> int:
     """Return the number under which a key stands in a table: both of its halves take part."""
-    route, body = key[:ROUTE_SIZE], key[ROUTE_SIZE : 2 * ROUTE_SIZE]
-    return _mixed(int.from_bytes(route, "little"), int.from_bytes(body, "little"))
+    route, body = _HALVES.unpack_from(key.ljust(2 * ROUTE_SIZE, b"\0"))
+    return _mixed(route, body)
 
 
 def _extend_loose(index: KeyTable, reel: Reel, first: int, entry: int) -> None:

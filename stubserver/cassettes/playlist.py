@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from stubserver.canonical import Rules, asks_for_stream, route_key
+from stubserver.canonical import KEY_SIZE, Rules, asks_for_stream, route_key
 from stubserver.cassettes.catalogue import Catalogue
 from stubserver.cassettes.positions import Positions
 from stubserver.cassettes.recordings import Recording, Reel, any_route
 from stubserver.messages import Request
+from stubserver.newcomers import Newcomers
 
 __all__ = ["Exhausted", "OnExhausted", "Played", "Playlist"]
 
@@ -130,7 +131,8 @@ class Playlist:
         self._salt = salt
         self._positions = positions or Positions()
         self._lock = self._positions.lock
-        self._queues: OrderedDict[bytes, _Queue] = OrderedDict()
+        self._queues: OrderedDict[bytes, _Queue | Played] = OrderedDict()
+        self._newcomers = Newcomers()
         self._catalogue = Catalogue(reels)
 
     @property
@@ -158,7 +160,9 @@ class Playlist:
     def play(self, key: bytes, request: Request) -> Played | Exhausted | None:
         """Find the recording for *request*, whose key is *key*, and mark it as played; None when there is none."""
         with self._lock:
-            queue = self._queue(key, self._catalogue.find)
+            queue = self._queues.get(key) or self._queue(key, self._catalogue.find)
+            if isinstance(queue, Played):
+                return self._play_alone(queue)
             if queue is not None:
                 recording = queue.take(self._positions, self._salt, self._policy)
                 if recording is None:
@@ -170,16 +174,31 @@ class Playlist:
         with self._lock:
             return self._second_look(key, request)
 
-    def _queue(self, key: bytes, find: Callable[[bytes], list[int]]) -> _Queue | None:
-        """Return the recordings of a key, or of a route (which is shorter); None when there are none."""
-        queue = self._queues.get(key)
-        if queue is None:
-            entries = find(key)
-            if not entries:
-                return None
-            queue = self._queues[key] = _Queue(self._catalogue, entries)
-            if len(self._queues) > _QUEUES:
-                self._queues.popitem(last=False)
+    def _play_alone(self, played: Played) -> Played | Exhausted:
+        """Play the only recording of its key: all but a few are, and nothing has to be looked for."""
+        mark = played.recording.mark ^ self._salt
+        if self._policy is OnExhausted.ERROR and self._positions.get(mark):
+            return Exhausted(played.recording)
+        self._positions.add(mark)
+        return played
+
+    def _queue(self, key: bytes, find: Callable[[bytes], list[int]]) -> _Queue | Played | None:
+        """Return the recordings of a key, or of a route (which is shorter); None when there are none.
+
+        Played is how the only recording of a key is played, each time.
+        """
+        entries = find(key)
+        if not entries:
+            return None
+        if len(entries) == 1 and len(key) == KEY_SIZE:
+            queue: _Queue | Played = Played(self._catalogue.at(entries[0]))
+        else:
+            queue = _Queue(self._catalogue, entries)
+        queues = self._queues
+        if len(queues) <= _QUEUES // 2 or not self._newcomers.add(key):
+            queues[key] = queue
+            if len(queues) > _QUEUES:
+                queues.popitem(last=False)
         return queue
 
     def _second_look(self, key: bytes, request: Request) -> Played | Exhausted | None:
@@ -208,8 +227,10 @@ class Playlist:
 
     def _drifted(self, routes: Iterable[bytes], *, stream: bool) -> Played | None:
         for route in routes:
-            queue = self._queue(route, self._catalogue.find_route)
-            recording = queue.take(self._positions, self._salt, OnExhausted.ERROR) if queue else None
+            queue = self._queues.get(route) or self._queue(route, self._catalogue.find_route)
+            recording = None
+            if isinstance(queue, _Queue):
+                recording = queue.take(self._positions, self._salt, OnExhausted.ERROR)
             if recording is not None:
                 self._positions.add(recording.mark ^ self._salt)
                 return Played(recording, drifted=True, other_mode=recording.stream != stream)

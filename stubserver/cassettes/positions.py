@@ -55,8 +55,10 @@ class Positions:
         """Return where *mark* is, or where it would go."""
         marks, mask = self._marks, self._mask
         place = mark & mask
-        while marks[place] not in (mark, 0):
+        found = marks[place]
+        while found and found != mark:
             place = (place + 1) & mask
+            found = marks[place]
         return place
 
     def copy(self) -> Positions:
@@ -79,8 +81,9 @@ class Positions:
                 place = self._find(mark)
             self._marks[place] = mark
             self._head[1] += 1
-        if self._counts[place] < _MOST:
-            self._counts[place] += 1
+        count = self._counts[place]
+        if count < _MOST:
+            self._counts[place] = count + 1
 
     def _grow(self) -> None:
         known = [(mark, count) for mark, count in zip(self._marks, self._counts, strict=True) if mark]

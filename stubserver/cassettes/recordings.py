@@ -143,6 +143,10 @@ class Reel(Sequence[Recording]):
         row = index + len(self) if index < 0 else index
         if not 0 <= row < len(self):
             raise IndexError(index)
+        return self.at(row)
+
+    def at(self, row: int) -> Recording:
+        """Return the recording in one row."""
         file = self.file
         found = _ROW.unpack_from(self.data, row * _ROW.size)
         key, loose, normal, offset, place, number, length, check, size, flags = found
