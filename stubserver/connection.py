@@ -10,7 +10,6 @@ import socket
 import struct
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from functools import partial
@@ -20,17 +19,15 @@ from stubserver import wire
 from stubserver.answers import LiveFraming
 from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
+from stubserver.known import Known
 from stubserver.leaving import Leavers
 from stubserver.messages import Answer, Delivery, Live, Step
-from stubserver.newcomers import Newcomers
 from stubserver.wire import Limits, RequestParser, State
 
-__all__ = ["Connection", "Known", "Owner", "ServerSettings"]
+__all__ = ["Connection", "Owner", "ServerSettings"]
 
 _now = time.perf_counter
 _RECEIVE: Final = 65_536
-_KNOWN_BYTES: Final = 32 * 1024 * 1024
-_KNOWN_LONGEST: Final = 16 * 1024
 _UPLOAD_SPEED: Final = 1_000_000  # bytes a second that a body may take at least
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 64 * 1024 * 1024
@@ -57,40 +54,6 @@ class Owner(Protocol):
     known: Known
     leavers: Leavers
     stopping: bool
-
-
-class Known:
-    """Requests by the bytes they arrived as: a request seen before is not parsed or hashed again.
-
-    Bounded by bytes: what is half full takes in what comes a second time, and the oldest leave.
-    """
-
-    def __init__(self) -> None:
-        self._by_bytes: OrderedDict[bytes, tuple[Prepared, int]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-        self._newcomers = Newcomers()
-        self.get = self._by_bytes.get
-
-    def add(self, raw: bytes, prepared: Prepared, flags: int) -> None:
-        """Remember that *raw* is one whole request."""
-        if len(raw) > _KNOWN_LONGEST:
-            return
-        if self._bytes > _KNOWN_BYTES // 2 and self._newcomers.add(raw):
-            return
-        with self._lock:
-            if raw not in self._by_bytes:
-                self._by_bytes[raw] = (prepared, flags)
-                self._bytes += _cost(raw)
-                while self._bytes > _KNOWN_BYTES:
-                    # Not next(iter()) of a dict, which walks over all that was deleted before.
-                    oldest, _ = self._by_bytes.popitem(last=False)
-                    self._bytes -= _cost(oldest)
-
-
-def _cost(raw: bytes) -> int:
-    """Return about how many bytes a request is that is remembered: itself, its parts, and the dummy's small answer."""
-    return 3 * len(raw) + 6 * 1024
 
 
 class Connection:

@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from stubserver import early, wire
 from stubserver.app import App
-from stubserver.connection import Connection, Known, ServerSettings
+from stubserver.connection import Connection, ServerSettings
 from stubserver.errors import ProtocolError, UsageError
+from stubserver.known import Known
 from stubserver.leaving import Leavers
 from stubserver.threads import Threads
 

@@ -24,7 +24,7 @@ FLOORS = (
     ("recorder", "building"),
     ("forwarder", "keys"),
     ("app",),
-    ("connection", "recording", "admin"),
+    ("known", "connection", "recording", "admin"),
     ("server", "options"),
     ("stub",),
     ("cli", "datatrove"),

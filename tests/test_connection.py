@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,12 +14,11 @@ from typing import Any
 import pytest
 from raw import GET, LAST_GET, Fixed, Raw, address_of, chat, eventually, listening, post, serving
 
-from stubserver.answers import render
-from stubserver.app import App, Prepared
+from stubserver.app import App
 from stubserver.cassettes.library import Library
-from stubserver.connection import Known, ServerSettings
+from stubserver.connection import ServerSettings
 from stubserver.messages import Response, Step
-from stubserver.wire import Limits, RequestParser
+from stubserver.wire import Limits
 
 MEGABYTE = 1_000_000
 SMUGGLED = b"GET /v1/models/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -381,63 +379,6 @@ def test_header_that_cannot_be_sent_is_a_500(monkeypatch: pytest.MonkeyPatch) ->
         status, fields = client.send(GET).head()
         assert status == 500
         assert "set-cookie" not in fields
-
-
-def known_after(sizes: list[int], times: int = 1) -> list[int]:
-    """Return which of several requests of these sizes are remembered in the end, by their place."""
-    known = Known()
-    raws = [b"%d" % i + b"x" * size for i, size in enumerate(sizes)]
-    for raw in [raw for raw in raws for _ in range(times)]:
-        known.add(raw, None, 0)  # type: ignore[arg-type]
-    return [i for i, raw in enumerate(raws) if known.get(raw) is not None]
-
-
-def test_known_requests_are_bounded_and_the_oldest_leave_first() -> None:
-    kept = known_after([16_000] * 4000, times=2)
-    assert 500 < len(kept) < 4000
-    assert kept == list(range(4000 - len(kept), 4000))
-
-
-def test_what_is_counted_is_about_what_it_takes() -> None:
-    app, known = App(Library(())), Known()
-    tracemalloc.start()
-    try:
-        for number in range(2000):
-            raw = chat(f"{number} " + "x" * (number % 500))
-            known.add(raw, prepared_and_answered(app, raw), 0)
-        taken = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    assert taken < 1.5 * known._bytes
-
-
-def prepared_and_answered(app: App, raw: bytes) -> Prepared:
-    parser = RequestParser(Limits())
-    parser.receive(raw)
-    parsed = parser.next_request()
-    assert parsed is not None
-    prepared = app.prepare(parsed.request)
-    answer = app.answer(prepared)
-    answer.rendered[0] = render(answer.response, 0)
-    return prepared
-
-
-def test_what_comes_once_does_not_push_out_what_is_known() -> None:
-    kept = known_after([16_000] * 4000)
-    assert 100 < len(kept) < 4000
-    assert kept == list(range(len(kept)))
-
-
-def test_long_requests_are_not_kept() -> None:
-    assert known_after([10, 20_000, 10]) == [0, 2]
-
-
-def test_request_kept_twice_counts_once() -> None:
-    known = Known()
-    for _ in range(10_000):
-        known.add(b"x" * 16_000, None, 0)  # type: ignore[arg-type]
-    known.add(b"y", None, 0)  # type: ignore[arg-type]
-    assert known.get(b"x" * 16_000) is not None
 
 
 def scripted(*steps: Step) -> App:
