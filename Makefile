@@ -9,6 +9,7 @@
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
 # make datatrove  in datatrove's pipelines, beside the original DummyServer, in an environment without torch or vLLM
 # make vcr-versions  vcrpy 7, 8 and 9 and pytest-recording play what we recorded, each in an environment of its own
+# make real-model  clients in front of a recorded real model, then of the replay with the model stopped: the same results
 # make record  record the bundled cassettes anew from a real local model (compiles llama.cpp for a while)
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage api browser pythons bench datatrove record vcr-versions clean fuzz soak
+.PHONY: check serve test format lint types coverage api browser pythons bench datatrove real-model record vcr-versions clean fuzz soak
 
 check: lint types coverage
 
@@ -98,6 +99,9 @@ datatrove: $(DATATROVE)/.ready
 
 record: $(VENV)/.tests
 	$(BIN)/python tools/record_examples.py
+
+real-model: $(VENV)/.tests
+	$(BIN)/python tools/real_model/real_model.py
 
 vcr-versions: $(VENV)/.tests
 	$(BIN)/python tools/vcr_versions/versions.py $(ARGS)
