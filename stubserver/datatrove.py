@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -20,7 +19,6 @@ from datatrove.pipeline.inference.run_inference import InferenceRunner
 from datatrove.pipeline.inference.servers import InferenceServer
 from loguru import logger
 
-from stubserver.keeper import rank_name
 from stubserver.recording import RecordOptions
 from stubserver.stub import StubServer
 
@@ -129,20 +127,9 @@ def _known_options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stub(given: dict[str, Any], port: int, rank: int) -> StubServer:
-    """Make the server of one rank; while recording it has files of its own."""
-    options = {"style": "datatrove", **given}
-    cassettes = options.pop("cassettes", ())
-    places = [Path(cassettes)] if isinstance(cassettes, (str, os.PathLike)) else [Path(place) for place in cassettes]
-    if options.get("upstream"):
-        options.setdefault("rank", rank)
-    else:
-        places = [*_own_files(places, rank), *places]
-    return StubServer(places, port=port, **options)
-
-
-def _own_files(places: list[Path], rank: int) -> list[Path]:
-    """List what this rank recorded itself: played first, so that equal requests get the answers they had."""
-    return sorted(path for place in places if place.is_dir() for path in place.glob(f"{rank_name(rank)}*.y*ml"))
+    """Make the server of one rank: it records to files of its own, and plays those first."""
+    options = {"style": "datatrove", "rank": rank, **given}
+    return StubServer(options.pop("cassettes", ()), port=port, **options)
 
 
 async def _in_thread(work: Callable[[], _Value], give_up: Callable[[_Value], object] | None = None) -> _Value:

@@ -16,11 +16,12 @@ from stubserver.cassettes.writer import Fsync, Writer, item_text, repair
 from stubserver.errors import CassetteError, UsageError
 from stubserver.keeping import KEPT_STATUSES, decoded, why_not
 from stubserver.messages import Headers, Interaction, Request, Response, without_headers
+from stubserver.options import rank_name
 from stubserver.relay import Relayed
 from stubserver.scrubbing import Scrubber
 from stubserver.wire import HOP_BY_HOP
 
-__all__ = ["Keeper", "Kept", "Per", "RecordMode", "prepare_target", "rank_name", "storable"]
+__all__ = ["Keeper", "Kept", "Per", "RecordMode", "prepare_target", "storable"]
 
 _PART_BYTES: Final = 50_000_000
 _NOT_STORED: Final = HOP_BY_HOP | {"content-encoding", "content-length"}
@@ -133,15 +134,25 @@ class Keeper:
             name = model if isinstance(model, str) else "no-model"
         return self._target / f"{_UNFIT.sub('-', name).strip('.-')[:100] or 'root'}.yaml"
 
+    def finish_parts(self) -> None:
+        """Let the next answers begin new files; what was written until now may be taken away as it is."""
+        with self._lock:
+            for path, number in self._parts.items():
+                self._parts[path] = number + (_part_of(path, number).exists())
+
     def _part(self, path: Path, size: int) -> Path:
         """Return the part of *path* that still has room: ``name.yaml``, ``name-2.yaml``, ..."""
         number = self._parts.get(path, 1)
         while True:
-            part = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+            part = _part_of(path, number)
             if not part.exists() or part.stat().st_size + size <= _PART_BYTES:
                 self._parts[path] = number
                 return part
             number += 1
+
+
+def _part_of(path: Path, number: int) -> Path:
+    return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def storable(found: Interaction, scrubber: Scrubber, statuses: frozenset[int] = KEPT_STATUSES) -> Interaction | str:
@@ -170,11 +181,6 @@ def _with_lengths(found: Interaction) -> Interaction:
     sent: Headers = tuple((n, length if n.lower() == "content-length" else v) for n, v in request.headers)
     got: Headers = (*response.headers, ("content-length", str(len(response.body))))
     return Interaction(request._replace(headers=sent), response._replace(headers=got))
-
-
-def rank_name(rank: int) -> str:
-    """Return how the names of the files begin that a pipeline's *rank* records to."""
-    return f"rank-{rank:05d}"
 
 
 def prepare_target(target: Path, mode: RecordMode, say: Callable[[str], None], prefix: str = "") -> RecordMode:

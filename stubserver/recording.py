@@ -12,9 +12,10 @@ from stubserver.app import App
 from stubserver.cassettes.writer import Fsync
 from stubserver.errors import UsageError
 from stubserver.forwarder import Forwarder, Once, Recording
-from stubserver.keeper import Keeper, Per, RecordMode, prepare_target, rank_name
+from stubserver.keeper import Keeper, Per, RecordMode, prepare_target
 from stubserver.keeping import KEPT_STATUSES
 from stubserver.messages import Request
+from stubserver.options import rank_name
 from stubserver.scrubbing import Hook, Scrubber
 from stubserver.upstream import Timeouts, Upstream
 
@@ -60,6 +61,8 @@ class Plan:
         say: Callable[[str], None],
     ) -> None:
         self._options = options
+        self.finish_parts: Callable[[], None] = lambda: None
+        """Lets the next answers begin new files."""
         if not upstream:
             msg = "recording and forwarding need the upstream: name it with --upstream or STUBSERVER_UPSTREAM"
             raise UsageError(msg)
@@ -119,6 +122,7 @@ class Plan:
                 fsync=Fsync(self._options.get("fsync", "off")),
             )
             recording = Recording(self._mode, keeper)
+            self.finish_parts = keeper.finish_parts
         return Forwarder(self.upstream, self._scrubber, app.journal, recording)
 
     def close(self) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -20,6 +19,7 @@ from stubserver.errors import UsageError
 from stubserver.journal import Journal
 from stubserver.messages import Answer, Request
 from stubserver.options import StrPath
+from stubserver.places import settle
 from stubserver.recorder import Fallbacks
 from stubserver.server import Server
 from stubserver.tally import Tally
@@ -86,24 +86,26 @@ class StubServer:
         **recording: Unpack[RecordOptions],
     ) -> None:
         in_pipeline = options.choice_of("style", style, ("openai", "datatrove")) == "datatrove"
-        places = [Path(path) for path in options.flat(paths)]
+        given = options.flat(paths)
         if record_mode is None:
             record_mode = "new_episodes" if in_pipeline and upstream else "none"
         self._record_mode = options.choice_of("record_mode", record_mode, _RECORD_MODES)
         if fallback is None:
-            fallback = Fallbacks.ERROR if in_pipeline and places else Fallbacks.DUMMY
+            fallback = Fallbacks.ERROR if in_pipeline and given else Fallbacks.DUMMY
         if error_status is None:
             error_status = _SKIPPABLE if in_pipeline else _NOT_FOUND
         notes: list[str] = []
+        rank = recording.get("rank")
+        places, recorded, self._outbox = settle(given, records=record_mode != "none", rank=rank, say=notes.append)
         self._plan: Plan | None = None
-        self._recordable = (places, upstream, recording)
+        self._recordable = (recorded, upstream, recording)
         forwards = record_mode != "none" or fallback == Fallbacks.FORWARD
         ours, reaches = bool(recording.get("upstream_key_env")), forwards or upstream is not None
         keys, recording["proof"] = options.keys(given=require_key, ours=ours, forwards=reaches)
         if forwards:
             from stubserver.recording import Plan  # noqa: PLC0415  # start-up: only recording and forwarding need it
 
-            self._plan = Plan(places, record_mode, upstream, recording, notes.append)
+            self._plan = Plan(recorded, record_mode, upstream, recording, notes.append)
         self._rules = Rules(tuple(match_on.split(",") if isinstance(match_on, str) else match_on), tuple(ignore))
         index_path, index_above = options.index_path(index)
         self._library = Library(
@@ -172,10 +174,7 @@ class StubServer:
                 server.server_close()
                 raise
             self._ended = threading.Event()
-            self._threads = [threading.Thread(target=server.serve_forever, name="stubserver-accept", daemon=True)]
-            if self._library.watched:
-                watch, ended = self._watch, (self._ended,)
-                self._threads.append(threading.Thread(target=watch, args=ended, name="stubserver-watch", daemon=True))
+            self._threads = list(self._threads_of(server))
             self._server, self._started = server, time.time()
             try:
                 for thread in self._threads:
@@ -185,10 +184,22 @@ class StubServer:
                 raise
         return self
 
+    def _threads_of(self, server: Server) -> Iterator[threading.Thread]:
+        """Yield what runs while we serve; the accepting thread first."""
+        ended = self._ended
+        yield threading.Thread(target=server.serve_forever, name="stubserver-accept", daemon=True)
+        if self._library.watched:
+            yield threading.Thread(target=self._watch, args=(ended,), name="stubserver-watch", daemon=True)
+        if self._outbox is not None and self._plan is not None:
+            self._outbox.open()
+            arguments = (ended, self._plan.finish_parts)
+            yield threading.Thread(target=self._outbox.run, args=arguments, name="stubserver-send", daemon=True)
+
     def stop(self, grace: float = _GRACE_SECONDS) -> None:
         """Stop serving and close every connection; answers under way get *grace* seconds to finish.
 
-        May be called before the start, twice, and in a forked child (where it lets go of the parent's server).
+        May be called before the start, twice, and in a forked child (where it lets go of the parent's server). Raises
+        CassetteError when what was recorded to a URL could not be sent there; it stays here until it can.
         """
         if self._server is not None and not self._server.owned:
             self._server = None  # in a forked child all is closed already, and a lock may have been held for ever
@@ -211,6 +222,8 @@ class StubServer:
         self._library.close()
         if self._plan is not None:
             self._plan.close()
+        if self._outbox is not None:
+            self._outbox.close()
 
     def __enter__(self) -> Self:
         """Start."""

@@ -21,7 +21,7 @@ FLOORS = (
     ("folding", "rewriting"),
     ("replay", "misses", "listing", "keeper", "pacing", "drift", "interchange"),
     ("stored",),
-    ("recorder", "building"),
+    ("recorder", "building", "places", "remote"),
     ("forwarder", "keys"),
     ("app",),
     ("known", "connection", "recording", "admin"),
@@ -43,6 +43,7 @@ DOORS = {
     "prometheus_client": {"admin"},
     "pytest": set(),
     "datatrove": {"datatrove"},
+    "fsspec": {"remote"},
 }
 
 TESTED_TOGETHER = {"admin": {"test_admin.py"}, "cli": {"test_cli.py"}, "cassettes": {"test_reader.py"}}

@@ -8,9 +8,22 @@ from typing import Any, Final, NoReturn
 
 import click
 
-__all__ = ["PATHS", "count", "end", "plain", "print_report"]
+__all__ = ["PATHS", "PLACES", "PathOrUrl", "count", "end", "plain", "print_report"]
+
+
+class PathOrUrl(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic since click 8.4
+    """A path; or a URL, as it was written."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:  # noqa: ANN401
+        """Return a Path, or the text of a URL."""
+        del param, ctx
+        return value if isinstance(value, str) and "://" in value else Path(value)
+
 
 PATHS: Final = click.Path(path_type=Path)
+PLACES: Final = PathOrUrl()
 
 
 def count(number: int, noun: str) -> str:

@@ -14,7 +14,7 @@ import click
 from stubserver.canonical import DEFAULT_MATCH_ON
 from stubserver.cli import EXAMPLES
 from stubserver.cli.log import FORMATS, Log
-from stubserver.cli.printing import PATHS, count
+from stubserver.cli.printing import PLACES, count
 from stubserver.errors import UsageError
 
 __all__ = ["record", "serve"]
@@ -83,10 +83,10 @@ _KEY: Final = click.option(
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("paths", nargs=-1, type=PATHS, metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=PLACES, metavar="[PATH]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-@click.option("--cassettes", multiple=True, type=PATHS, metavar="PATH", help="The same as PATH; repeatable.")
+@click.option("--cassettes", multiple=True, type=PLACES, metavar="PATH", help="The same as PATH; repeatable.")
 @click.option(
     "--style",
     type=click.Choice(["openai", "datatrove"]),
@@ -139,7 +139,7 @@ _KEY: Final = click.option(
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Open at the same time (16384).")
 @_KEY
 @_admin_options
-def serve(paths: tuple[Path, ...], cassettes: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401  # what click parsed
+def serve(paths: tuple[Path | str, ...], cassettes: tuple[Path | str, ...], **options: Any) -> None:  # noqa: ANN401  # what click parsed
     """Serve the cassettes at PATH: files, or folders searched for .yaml, .yml and .json (each also .gz).
 
     Without PATH every answer is the dummy's.
@@ -148,13 +148,13 @@ def serve(paths: tuple[Path, ...], cassettes: tuple[Path, ...], **options: Any) 
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("path", type=PATHS, metavar="CASSETTE")
+@click.argument("path", type=PLACES, metavar="CASSETTE")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @_recording_options
 @_KEY
 @_admin_options
-def record(path: Path, **options: Any) -> None:  # noqa: ANN401  # what click parsed
+def record(path: Path | str, **options: Any) -> None:  # noqa: ANN401  # what click parsed
     """Pass requests on to the upstream and keep what is new in CASSETTE: a .yaml file, or a folder.
 
     Short for: serve CASSETTE --record-mode new_episodes.
@@ -162,7 +162,7 @@ def record(path: Path, **options: Any) -> None:  # noqa: ANN401  # what click pa
     _run((path,), {**options, "record_mode": "new_episodes"})
 
 
-def _run(paths: tuple[Path, ...], options: dict[str, Any]) -> None:
+def _run(paths: tuple[Path | str, ...], options: dict[str, Any]) -> None:
     """Serve until a signal comes."""
     from stubserver.stub import StubServer  # noqa: PLC0415  # --help and --version need none of it
 
@@ -197,7 +197,7 @@ def _watching(stub: Any, log: Log, *, verbose: bool) -> AbstractContextManager[A
     return Watching(stub, log, verbose=verbose)
 
 
-def _greet(stub: Any, paths: tuple[Path, ...], log: Log) -> None:  # noqa: ANN401  # StubServer, imported late
+def _greet(stub: Any, paths: tuple[Path | str, ...], log: Log) -> None:  # noqa: ANN401  # StubServer, imported late
     files = sum(bool(file.recordings or not file.problems) for file in stub.library.files)
     recordings = len(stub.library.playlist)
     serving = f"serving {count(recordings, 'interaction')} from {count(files, 'cassette')}"
