@@ -11,12 +11,11 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from stubserver.canonical import json_value, normal_path
-from stubserver.cassettes.library import Library
+from stubserver.cassettes.library import Library, rank_name
 from stubserver.cassettes.writer import Fsync, Writer, item_text, repair
 from stubserver.errors import CassetteError, UsageError
 from stubserver.keeping import KEPT_STATUSES, decoded, why_not
 from stubserver.messages import Headers, Interaction, Request, Response, without_headers
-from stubserver.options import rank_name
 from stubserver.relay import Relayed
 from stubserver.scrubbing import Scrubber
 from stubserver.wire import HOP_BY_HOP

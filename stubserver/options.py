@@ -22,7 +22,6 @@ __all__ = [
     "flat",
     "index_path",
     "keys",
-    "rank_name",
     "refuse_strangers",
     "seconds",
     "token_count",
@@ -52,11 +51,6 @@ def index_path(path: StrPath | None) -> tuple[Path | None, int]:
     cache = os.environ.get("XDG_CACHE_HOME", "")
     folder = Path(cache) if cache.startswith("/") else Path("~/.cache").expanduser()
     return folder / "stubserver" / "index.sqlite", _LARGE
-
-
-def rank_name(rank: int) -> str:
-    """Return how the names of the files begin that a pipeline's *rank* records to."""
-    return f"rank-{rank:05d}"
 
 
 def choice_of(name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from stubserver.cassettes.library import rank_name
 from stubserver.errors import UsageError
-from stubserver.options import StrPath, rank_name
 
 if TYPE_CHECKING:
     from stubserver.remote import Outbox
 
 __all__ = ["Places", "settle"]
+
+StrPath = str | os.PathLike[str]
 
 
 class Places(NamedTuple):

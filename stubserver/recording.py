@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypedDict
 
 from stubserver.app import App
+from stubserver.cassettes.library import rank_name
 from stubserver.cassettes.writer import Fsync
 from stubserver.errors import UsageError
 from stubserver.forwarder import Forwarder, Once, Recording
 from stubserver.keeper import Keeper, Per, RecordMode, prepare_target
 from stubserver.keeping import KEPT_STATUSES
 from stubserver.messages import Request
-from stubserver.options import rank_name
 from stubserver.scrubbing import Hook, Scrubber
 from stubserver.upstream import Timeouts, Upstream
 

@@ -21,7 +21,7 @@ from stubserver.messages import Interaction, Request
 if TYPE_CHECKING:
     from stubserver.cassettes.index import Index
 
-__all__ = ["ENDINGS", "Library", "Report", "found", "name_of"]
+__all__ = ["ENDINGS", "Library", "Report", "found", "name_of", "rank_name"]
 
 ENDINGS: Final = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
 
@@ -289,6 +289,11 @@ def found(paths: Iterable[Path], only: str = "") -> Iterator[tuple[str, Path]]:
             if full not in seen and (is_folder or os.path.lexists(place)):
                 seen.add(full)
                 yield place, path if is_folder else path.parent
+
+
+def rank_name(rank: int) -> str:
+    """Return how the names of the files begin that a pipeline's *rank* records to."""
+    return f"rank-{rank:05d}"
 
 
 def name_of(relative: str) -> str:
