@@ -60,9 +60,9 @@ class FileBody:
     """A file on its way to a client, piece by piece."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self.length: int | None = self._file.seek(0, 2)
-        self._file.seek(0)
+        self._path = path
+        with path.open("rb") as file:  # whether it can be, before anything is sent
+            self.length: int | None = file.seek(0, 2)
         name = quote(path.name, safe="")
         fields = (
             ("content-type", "application/octet-stream"),
@@ -71,10 +71,10 @@ class FileBody:
         self.head = Response(200, fields)
 
     def pieces(self) -> Generator[bytes]:
-        """Yield the file as it was long when it was opened."""
-        with self._file as file:
-            yield b""
-            left = self.length or 0
+        """Yield the file as it was long when it was looked at; at first nothing, when it is the head's turn."""
+        yield b""
+        left = self.length or 0
+        with self._path.open("rb") as file:
             while left > 0:
                 piece = file.read(min(left, _PIECE))
                 if not piece:

@@ -15,6 +15,7 @@ __all__ = ["detail", "summary"]
 
 _LONGEST_TEXT: Final = 200
 _LONGEST_TARGET: Final = 2000
+_CLEANED: Final = 8192  # a secret that is cut in two would not be known as one
 _USAGE_EVENTS: Final = 4
 _TOKEN_NAMES: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
 
@@ -39,8 +40,8 @@ def _summary(entry: Entry) -> dict[str, Any]:
         "id": entry.number,
         "time": entry.time,
         "method": request.method,
-        "path": clean_text(request.target[:_LONGEST_TARGET]),
-        "model": clean_text(model[:_LONGEST_TEXT]) if isinstance(model, str) else None,
+        "path": clean_text(request.target)[:_LONGEST_TARGET],
+        "model": clean_text(model[:_CLEANED])[:_LONGEST_TEXT] if isinstance(model, str) else None,
         "stream": asked.get("stream") is True,
         "source": entry.source,
         "cassette": entry.cassette,

@@ -38,10 +38,8 @@ def follow(context: Context, call: Call) -> Feed:
     last = header(call.request.headers, "last-event-id") or call.text("since")
     total = context.app.journal.total
     known = last.isascii() and last.isdigit() and len(last) <= _MOST_DIGITS
-    with context.lock:
-        if context.readers >= _MOST_READERS:
-            raise RefusedError(503, f"{_MOST_READERS} readers follow already", "too_many_readers")
-        context.readers += 1
+    if context.readers >= _MOST_READERS:
+        raise RefusedError(503, f"{_MOST_READERS} readers follow already", "too_many_readers")
     return Feed(context, min(int(last), total) if known else total)
 
 
@@ -56,6 +54,8 @@ class Feed:
 
     def pieces(self) -> Generator[bytes]:
         """Yield events as they come; at first nothing, when it is the head's turn."""
+        with self._context.lock:
+            self._context.readers += 1
         try:
             yield b""
             yield _RETRY

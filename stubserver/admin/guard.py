@@ -27,7 +27,7 @@ class Guard:
     """Checks each request to the admin API. *bound* is the address listened on, *allowed* are more host names."""
 
     def __init__(self, bound: str, allowed: Iterable[str] = (), token: str | None = None) -> None:
-        self._hosts = _LOOPBACK | {bound.lower()} | {host.lower().strip("[]") for host in allowed}
+        self._hosts = _LOOPBACK | {bound.lower()} | {_host_of(host) for host in allowed}
         # Listening everywhere, every address is a bound one. No rebinding can lead to an address: it needs a name.
         self._any_address = bound in {"0.0.0.0", "::", ""}  # noqa: S104  # compared, not bound
         self._token = token.encode() if token else None
@@ -41,17 +41,17 @@ class Guard:
             raise RefusedError(401, msg, "no_admin_token", _CHALLENGE)
 
     def _check_host(self, request: Request) -> None:
-        host = request.host
-        if host in self._hosts or (self._any_address and _is_address(host)):
+        # What stands in an absolute target goes before the Host, for HTTP; here neither may be another's.
+        hosts = {request.host, _host_of(header(request.headers, "host") or "")}
+        if all(host in self._hosts or (self._any_address and _is_address(host)) for host in hosts):
             return
         msg = "the admin API is not served under this host name: use the address, localhost, or --allowed-host NAME"
         raise RefusedError(403, msg, "host_not_allowed")
 
     @staticmethod
     def _check_site(request: Request) -> None:
-        origin = header(request.headers, "origin")
-        own = {f"{scheme}://{request.authority}".lower() for scheme in ("http", "https")}
-        if origin is not None and origin.lower() not in own:
+        origins = {value.lower() for name, value in request.headers if name.lower() == "origin"}
+        if origins - {f"{scheme}://{request.authority}".lower() for scheme in ("http", "https")}:
             raise RefusedError(403, "the admin API takes no requests from pages of other origins", "foreign_origin")
         site = header(request.headers, "sec-fetch-site")
         if site is not None and site.lower() not in _OWN_SITE and not _is_visit(request):
@@ -65,6 +65,11 @@ class Guard:
         elif scheme.lower() != "bearer":
             return False
         return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token or b"")
+
+
+def _host_of(authority: str) -> str:
+    """Return the host of ``host:port``, of ``[::1]:port``, and of either without the port."""
+    return Request("GET", "/", authority=authority).host
 
 
 def _is_address(host: str) -> bool:

@@ -27,7 +27,9 @@ def metrics(context: Context, call: Call) -> Response:
     """``GET metrics``."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Numbers(context))
-    encode, kind = choose_encoder(header(call.request.headers, "accept") or "")
+    # Only which of the two formats: for some of what may stand behind it, prometheus_client raises TypeError.
+    wanted = "application/openmetrics-text"
+    encode, kind = choose_encoder(wanted if wanted in (header(call.request.headers, "accept") or "").lower() else "")
     return Response(200, (("content-type", kind),), encode(registry))
 
 
