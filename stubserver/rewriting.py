@@ -16,7 +16,7 @@ from stubserver.messages import Interaction
 from stubserver.redaction import secrets_of
 from stubserver.scrubbing import Scrubber
 
-__all__ = ["Rewritten", "replace_items", "rewrite"]
+__all__ = ["Rewritten", "drop_items", "put_aside", "replace_items", "rewrite"]
 
 
 class Rewritten(NamedTuple):
@@ -44,6 +44,18 @@ def replace_items(path: Path, fresh: dict[int, Interaction]) -> Rewritten:
     """Put each of *fresh* in the place of the item of its number, which counts from 1; as :func:`rewrite` does."""
     found = _interactions(path)
     return Rewritten(len(fresh), _write(path, [fresh.get(n, old) for n, old in enumerate(found, 1)]))
+
+
+def drop_items(path: Path, numbers: set[int]) -> Rewritten:
+    """Leave the items of these *numbers* out, which count from 1, as :func:`rewrite` does; or put the file aside."""
+    found = _interactions(path)
+    left = [interaction for n, interaction in enumerate(found, 1) if n not in numbers]
+    return Rewritten(len(found) - len(left), _write(path, left) if left else put_aside(path))
+
+
+def put_aside(path: Path) -> Path:
+    """Take the file away from where it is served, and keep it as ``NAME.before``; return that."""
+    return path.replace(path.with_name(f"{path.name}.before"))
 
 
 def _interactions(path: Path) -> list[Interaction]:

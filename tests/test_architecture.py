@@ -27,7 +27,7 @@ FLOORS = (
     ("known", "connection", "recording", "admin"),
     ("server", "options"),
     ("stub",),
-    ("cli", "datatrove"),
+    ("cli", "datatrove", "pytest_plugin"),
     ("__main__",),
 )
 
@@ -41,12 +41,17 @@ DOORS = {
     "vcr": {"cassettes"},
     "requests": {"upstream"},
     "prometheus_client": {"admin"},
-    "pytest": set(),
+    "pytest": {"pytest_plugin"},
     "datatrove": {"datatrove"},
     "fsspec": {"remote"},
 }
 
-TESTED_TOGETHER = {"admin": {"test_admin.py"}, "cli": {"test_cli.py"}, "cassettes": {"test_reader.py"}}
+TESTED_TOGETHER = {
+    "admin": {"test_admin.py"},
+    "cli": {"test_cli.py"},
+    "pytest_plugin": {"test_pytest_plugin.py"},
+    "cassettes": {"test_reader.py"},
+}
 """Rooms, and the test files that any of their modules may have its tests in."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
