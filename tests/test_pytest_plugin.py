@@ -64,12 +64,13 @@ def api() -> Iterator[Upstream]:
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run pytest in this process, so that coverage sees it; the plugin is there once, by its entry point or not."""
-    loaded = () if _is_installed() else ("-p", "stubserver.pytest_plugin")
-    return project.runpytest_inprocess(*loaded, "-p", "no:recording", *arguments)
+    return project.runpytest_inprocess(*plugin(), *arguments)
 
 
-def _is_installed() -> bool:
-    return any(point.value == "stubserver.pytest_plugin" for point in entry_points(group="pytest11"))
+def plugin() -> tuple[str, ...]:
+    """Load the plugin by its name where its entry point is not installed."""
+    is_installed = any(point.value == "stubserver.pytest_plugin" for point in entry_points(group="pytest11"))
+    return () if is_installed else ("-p", "stubserver.pytest_plugin")
 
 
 def passed(result: pytest.RunResult, number: int = 1) -> bool:
@@ -133,7 +134,9 @@ def test_mode_none_opens_no_connection_to_the_upstream(project: pytest.Pytester,
             assert {address[1] for address in connected} == {stub_server.port}
         """
     )
-    assert passed(run(project, "--stub-record-mode", "none", "--stub-upstream", api.url))
+    # In a process of its own: such a hook stays for ever, and sees what others do here.
+    options = ("--stub-record-mode", "none", "--stub-upstream", api.url)
+    assert passed(project.runpytest_subprocess(*plugin(), *options))
     assert api.connections == 0
 
 
@@ -517,7 +520,7 @@ def test_four_processes_record_into_their_cassettes_and_report_as_one(project: p
     assert api.connections == connections
 
 
-def test_lives_beside_pytest_recording_and_imports_nothing_before_it_is_used(project: pytest.Pytester) -> None:
+def test_imports_nothing_before_it_is_used(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_it="""
         import sys
@@ -528,8 +531,7 @@ def test_lives_beside_pytest_recording_and_imports_nothing_before_it_is_used(pro
             assert "vcr" not in sys.modules
         """
     )
-    arguments = [] if _is_installed() else ["-p", "stubserver.pytest_plugin"]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:recording", *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin()]
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True, timeout=60, check=False)
     assert "1 passed" in done.stdout, done.stdout
 
