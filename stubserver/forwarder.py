@@ -71,12 +71,14 @@ class Forwarder:
 
     def _noted(self, request: Request, answer: Answer, head: Response, relayed: Relayed) -> Request:
         """Keep what went through, before the client has the last byte; return the request as it is written down."""
-        note = relayed.cut
+        note, shown = relayed.cut, None
         if self._keeper is not None:
             kept = self._keeper.keep(request, head, relayed)
             answer.cassette, note = kept.label, kept.why_not and f"not recorded: {kept.why_not}"
+            shown = kept.interaction
         answer.note, answer.live = note, None
-        shown = self._scrubber.cleaned(Interaction(request, head._replace(body=relayed.body or b"")))
+        if shown is None:
+            shown = self._scrubber.cleaned(Interaction(request, head._replace(body=relayed.body or b"")))
         answer.response = shown.response
         return shown.request
 

@@ -46,10 +46,11 @@ class Per(StrEnum):
 
 
 class Kept(NamedTuple):
-    """What became of an answer: where it was kept, or why it was not."""
+    """What became of an answer: where it was kept, and as what; or why it was not."""
 
     label: str
     why_not: str
+    interaction: Interaction | None = None
 
 
 class Keeper:
@@ -107,7 +108,7 @@ class Keeper:
             place = writer.append(item)
         except (OSError, CassetteError, ValueError) as error:
             return Kept("", f"it could not be written: {getattr(error, 'strerror', None) or error}")
-        return Kept(self._library.add(path, place.offset, item, interaction), "")
+        return Kept(self._library.add(path, place.offset, item, interaction), "", interaction)
 
     def close(self) -> None:
         """Tell the disk what was left for later."""
@@ -163,7 +164,10 @@ def storable(found: Interaction, scrubber: Scrubber, statuses: frozenset[int] = 
     reason = why_not(response.status, response.headers, body, statuses)
     if reason is not None:
         return reason
-    scrubbed = scrubber.interaction(Interaction(request, _stored(response, body)))
+    try:
+        scrubbed = scrubber.interaction(Interaction(request, _stored(response, body)))
+    except Exception as error:  # noqa: BLE001  # a hook may raise anything, and the client is to have its answer
+        return f"a hook failed: {type(error).__name__}"
     return "a hook refused it" if scrubbed is None else _with_lengths(scrubbed)
 
 

@@ -79,12 +79,12 @@ class Relay:
             self._finish(cut)
 
     def _blocks(self) -> Iterator[bytes]:
-        """Hold the last piece back until the end was seen and the answer kept."""
+        """Hold the last byte back until the end was seen and the answer kept."""
         held = b""
         for piece in self._received():
-            if held:
-                yield held
-            held = piece
+            if held or len(piece) > 1:
+                yield held + piece[:-1]
+            held = piece[-1:]
         self._came()
         self._finish("")
         if held:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
@@ -24,10 +25,14 @@ __all__ = ["Hook", "Scrubber"]
 Hook = Callable[[Interaction], Interaction | None]
 """Changes an interaction before it is kept; None: it is not kept."""
 
+_Known = tuple[str, ...]
+"""Secrets that are known, in every form, the longest first."""
+
 _REPLAYED: Final = re.compile(
     r"content-type|retry-after(?:-ms)?|openai-|x-ratelimit-|x-request-id|x-should-retry|date$"
 )
 _LEAST_SECRET: Final = 8
+_SHORT: Final = 256
 _LEAST_LEARNED: Final = 12
 _WORDS: Final = re.compile(r"[A-Za-z_-]{1,23}")
 
@@ -48,7 +53,7 @@ class Scrubber:
         secrets: Iterable[str] = (),
         hooks: Iterable[Hook] = (),
     ) -> None:
-        self._patterns = [_compiled(pattern) for pattern in patterns]
+        self._patterns = tuple(_compiled(pattern) for pattern in patterns)
         self._kept = frozenset(name.lower() for name in keep_headers)
         self._only = allow_headers_only
         self._secrets = tuple(secrets)
@@ -65,14 +70,14 @@ class Scrubber:
 
     def cleaned(self, found: Interaction) -> Interaction:
         """Return *found* without secrets, whatever the hooks would make of it."""
-        known = _forms([*self._secrets, *self._credentials(found.request)])
+        known = _forms((*self._secrets, *self._credentials(found.request)))
         return Interaction(self._request(found.request, known), self._response(found.response, known))
 
     def request(self, request: Request) -> Request:
         """Return *request* as it would be kept; the same for every client that differs in its credential alone."""
-        return self._request(request, _forms([*self._secrets, *self._credentials(request)]))
+        return self._request(request, _forms((*self._secrets, *self._credentials(request))))
 
-    def _request(self, request: Request, known: list[str]) -> Request:
+    def _request(self, request: Request, known: _Known) -> Request:
         return request._replace(
             target=self._text(request.target, known),
             headers=self._headers(request.headers, known),
@@ -80,7 +85,7 @@ class Scrubber:
             authority=request.authority.rpartition("@")[2],
         )
 
-    def _response(self, response: Response, known: list[str]) -> Response:
+    def _response(self, response: Response, known: _Known) -> Response:
         headers = self._headers(response.headers, known)
         return response._replace(headers=headers, body=self._body(response.body, known))
 
@@ -93,7 +98,7 @@ class Scrubber:
         found += request.authority.rpartition("@")[0].split(":")
         return [value for value in found if _is_telling(value)]
 
-    def _headers(self, headers: Headers, known: list[str]) -> Headers:
+    def _headers(self, headers: Headers, known: _Known) -> Headers:
         return tuple((name, self._text(value, known)) for name, value in headers if self._keeps(name.lower()))
 
     def _keeps(self, name: str) -> bool:
@@ -101,20 +106,31 @@ class Scrubber:
             return True
         return not is_secret_header(name) and (not self._only or _REPLAYED.match(name) is not None)
 
-    def _text(self, text: str, known: list[str]) -> str:
-        def clean(plain: str) -> str:
-            for form in known:
-                plain = plain.replace(form, MARK)
-            for pattern in self._patterns:
-                plain = pattern.sub(MARK, plain)
-            return clean_plain(plain)
+    def _text(self, text: str, known: _Known) -> str:
+        if len(text) <= _SHORT:  # most of the headers come again and again
+            return _cleaned_short(text, known, self._patterns)
+        return _cleaned(text, known, self._patterns)
 
-        return clean_wrapped(clean(text), clean)
-
-    def _body(self, body: bytes, known: list[str]) -> bytes:
+    def _body(self, body: bytes, known: _Known) -> bytes:
         text = body.decode("utf-8", "surrogateescape")
         cleaned = self._text(text, known)
         return body if cleaned == text else cleaned.encode("utf-8", "surrogateescape")
+
+
+def _cleaned(text: str, known: _Known, patterns: tuple[re.Pattern[str], ...]) -> str:
+    """Take out of *text* what is known, what the user's patterns match, and what the registry does, in any form."""
+
+    def clean(plain: str) -> str:
+        for form in known:
+            plain = plain.replace(form, MARK)
+        for pattern in patterns:
+            plain = pattern.sub(MARK, plain)
+        return clean_plain(plain)
+
+    return clean_wrapped(clean(text), clean)
+
+
+_cleaned_short = lru_cache(maxsize=4096)(_cleaned)
 
 
 def _cookies(value: str) -> list[str]:
@@ -145,7 +161,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise UsageError(msg) from error
 
 
-def _forms(secrets: Iterable[str]) -> list[str]:
+@lru_cache(maxsize=256)
+def _forms(secrets: tuple[str, ...]) -> _Known:
     """Return each secret as it may be written: plain, in JSON, in a URL, in base64 at each of the three alignments."""
     forms: set[str] = set()
     for secret in secrets:
@@ -158,4 +175,4 @@ def _forms(secrets: Iterable[str]) -> list[str]:
             # The first and last characters share bits with what stands beside the secret.
             inner = encoded[(0, 2, 3)[shift] : len(encoded) - (1 if (len(raw) + shift) % 3 else 0)]
             forms |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return sorted(forms, key=len, reverse=True)
+    return tuple(sorted(forms, key=len, reverse=True))

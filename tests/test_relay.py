@@ -69,13 +69,14 @@ def test_events_leave_whole(pieces: tuple[bytes, ...], events: list[bytes]) -> N
     assert (heard[0].body, heard[0].cut, len(heard[0].times)) == (b"".join(pieces), "", len(events))
 
 
-def test_the_last_piece_leaves_when_the_end_was_heard() -> None:
+def test_the_last_byte_leaves_when_the_end_was_heard() -> None:
     reply = Reply(b"one", b"two")
     relay, heard = relayed(reply)
     pieces = relay.pieces()
 
-    assert (next(pieces), next(pieces), heard) == (b"", b"one", [])
-    assert next(pieces) == b"two"
+    assert [next(pieces) for _ in range(3)] == [b"", b"on", b"etw"]
+    assert heard == []
+    assert next(pieces) == b"o"
     assert (heard[0].body, heard[0].cut, reply.closed) == (b"onetwo", "", True)
     assert list(pieces) == []
     assert len(heard) == 1
@@ -183,3 +184,12 @@ def test_fields_of_the_connection_are_not_passed_on() -> None:
     relay, _ = relayed(Reply(headers=(*headers, ("Transfer-Encoding", "chunked"))))
 
     assert relay.head.headers == (("X-Other", "2"), ("x-stubserver-source", "recorded"))
+
+
+@pytest.mark.parametrize("pieces", [(b"a",), (b"a", b"b"), (b"a", b"bc", b"d"), (b"abc",), ()])
+def test_whatever_the_pieces_are_all_bytes_leave_and_the_last_one_last(pieces: tuple[bytes, ...]) -> None:
+    relay, heard = relayed(Reply(*pieces))
+    sent = [(piece, len(heard)) for piece in relay.pieces()]
+
+    assert b"".join(piece for piece, _ in sent) == b"".join(pieces)
+    assert [piece for piece, ended in sent if ended] == ([b"".join(pieces)[-1:]] if pieces else [])

@@ -58,8 +58,9 @@ class Part:
         """Print it."""
         print(f"\n{self.name}: {self.title}\n")
         _table([series.cells() for series in self.figures])
-        print("\n  ratios")
-        _table([series.cells() for series in self.ratios])
+        if self.ratios:
+            print("\n  ratios")
+            _table([series.cells() for series in self.ratios])
         for note in self.notes:
             print(f"  note: {note}")
 

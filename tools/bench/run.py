@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import load
+import proxy
 import replay
 import report
 import servers
@@ -29,7 +30,7 @@ from replay import Rounds
 from report import Part
 from servers import HERE, NGINX_PATH, BenchError, Cores
 
-PARTS = ("throughput", "replay", "startup", "load")
+PARTS = ("throughput", "replay", "startup", "load", "proxy")
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class Scale:
     replays: Rounds
     startups: int
     loaded: int
+    proxied: int
 
 
 # Warm rounds last three seconds: a server that stops to collect garbage for one is slow in them, and not silent.
-FULL = Scale(8, 1, (10, 1_000, 100_000), Rounds(first=5, warm=3, seconds=3), startups=11, loaded=10_000)
-QUICK = Scale(3, 1, (10, 1_000, 5_000), Rounds(first=3, warm=2, seconds=3), startups=5, loaded=1_000)
+FULL = Scale(8, 1, (10, 1_000, 100_000), Rounds(first=5, warm=3, seconds=3), startups=11, loaded=10_000, proxied=1_000)
+QUICK = Scale(3, 1, (10, 1_000, 5_000), Rounds(first=3, warm=2, seconds=3), startups=5, loaded=1_000, proxied=300)
 
 
 def main() -> int:
@@ -109,6 +111,8 @@ def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
         return replay.measure(scale.replayed, scale.replays, folder, cores)
     if name == "startup":
         return startup.measure(scale.startups, folder)
+    if name == "proxy":
+        return proxy.measure(scale.proxied, folder, cores)
     return load.measure(scale.loaded, folder)
 
 
