@@ -3,7 +3,7 @@
 # make test    install, then run the tests                        (ARGS: more options of pytest)
 # make api      the admin API against its own description, by schemathesis
 # make fuzz    20 000 nearly right inputs for each reader                 (FUZZ_INPUTS: another number; about 5 minutes)
-# make soak    a quarter of an hour of mixed load, and the long tests longer      (SOAK_SECONDS: another duration)
+# make soak    a quarter of an hour of mixed load, and what ends at nothing many times over (SOAK_SECONDS, HARDER)
 # make pythons the tests under every supported Python that is on the machine
 # make browser install Chromium, then test the page in it; pictures in build/browser, the README's in tools/page.png
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
@@ -77,7 +77,9 @@ fuzz: $(VENV)/.tests
 	FUZZ_INPUTS=$(or $(FUZZ_INPUTS),20000) $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --durations=0 $(ARGS)
 
 soak: $(VENV)/.tests
-	SOAK_SECONDS=$(or $(SOAK_SECONDS),900) $(BIN)/python -m pytest -s tests/test_soak.py $(ARGS)
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),900) HARDER=$(or $(HARDER),30) $(BIN)/python -m pytest -s tests/test_soak.py \
+		tests/test_hostile.py tests/test_stub.py::test_many_cycles_leave_nothing_behind \
+		tests/test_writer.py::test_nothing_acknowledged_is_lost_by_a_kill $(ARGS)
 
 pythons:
 	tools/pythons.sh $(ARGS)

@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "300"))
+HARDER = int(os.environ.get("HARDER", "1"))
+"""How many times as much the tests do that may do more; ``make soak`` says 30."""
 PATIENCE = 120.0
 """Seconds after which a hundred inputs hang: the process ends with the stack of every thread."""
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import vcr.request
+from fuzzing import HARDER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vcr.persisters.filesystem import FilesystemPersister
@@ -445,7 +446,7 @@ def test_four_processes_write_into_one_cassette(tmp_path: Path) -> None:
 def test_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "tape.yaml"
     chance, said = random.Random(4), []
-    for number in range(6):
+    for number in range(6 * HARDER):
         process = start(path, f"k{number}", 100_000, 40_000)
         assert process.stdout is not None
         with process, contextlib.suppress(ProcessLookupError):
@@ -455,5 +456,5 @@ def test_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path) -> None:
         repair(path)
         assert set(said) <= {body.rstrip(b"x").decode() for body in bodies(path)}
 
-    assert len(said) >= 6
+    assert len(said) >= 6 * HARDER
     assert Writer(path).append(item_text(KINDS["json"])) > Place(0, 0)
