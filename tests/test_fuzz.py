@@ -16,7 +16,7 @@ from cassette_texts import LANGCHAIN, UNICODE, WHOLE, in_json, indented
 from fuzzing import fuzz
 from raw import GET, Raw, chat, post
 
-from stubserver import StubServer, connection
+from stubserver import StubServer, known
 from stubserver.canonical import Rules
 from stubserver.cassettes.library import Library
 from stubserver.cassettes.reader import read_file
@@ -40,7 +40,7 @@ _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 @pytest.fixture(autouse=True)
 def _soon_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is remembered of requests reach its bound early, so that growth beyond it is seen."""
-    monkeypatch.setattr(connection, "_KNOWN_BYTES", 2_000_000)
+    monkeypatch.setattr(known, "_KNOWN_BYTES", 2_000_000)
 
 
 @pytest.fixture
