@@ -10,5 +10,5 @@ ORIGINAL = "This is dummy text content for debugging purposes. Page contains sam
 
 
 def test_text_tokens_and_model_are_the_original_dummys() -> None:
-    assert DummySettings() == (ORIGINAL, 100, ("dummy-model",), "none")
+    assert DummySettings() == (ORIGINAL, 100, ("dummy-model",), "none", "openai")
     assert DEFAULT_TEXT == ORIGINAL

@@ -35,7 +35,7 @@ ASKING = """
         return answer
 """
 ASKS_ONCE = """
-    from asking import say
+    from client_code import say
 
     def test_one(stub_server):
         assert say("hi").status_code == 200
@@ -50,7 +50,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     """A project of its own, where the plugin is loaded by its name, installed or not, and nothing is set already."""
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "STUBSERVER_UPSTREAM"):
         monkeypatch.delenv(name, raising=False)
-    pytester.makepyfile(asking=ASKING)
+    pytester.makepyfile(client_code=ASKING)
     pytester.makeini("[pytest]\naddopts = -p no:cacheprovider\n")
     pytester.syspathinsert()
     return pytester
@@ -123,7 +123,7 @@ def test_mode_none_opens_no_connection_to_the_upstream(project: pytest.Pytester,
     project.makepyfile(
         test_it="""
         import sys
-        from asking import say
+        from client_code import say
 
         connected = []
         sys.addaudithook(lambda name, args: connected.append(args[1]) if name == "socket.connect" else None)
@@ -144,7 +144,7 @@ def test_prompt_that_drifted_fails_the_test_and_names_the_path(project: pytest.P
     own_cassette(project, "hello")
     project.makepyfile(
         test_it="""
-        from asking import say
+        from client_code import say
 
         def test_one(stub_server):
             say("hello!")
@@ -177,7 +177,7 @@ def test_misses_may_be_allowed(project: pytest.Pytester, how: str) -> None:
     project.makepyfile(
         test_it=f"""
         import pytest
-        from asking import say
+        from client_code import say
 
         {marker}
         def test_one(stub_server):
@@ -213,7 +213,7 @@ def test_marker_and_fixture_choose_cassettes(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_it="""
         import pytest
-        from asking import say
+        from client_code import say
 
         @pytest.mark.stub_cassette("shared/one.yaml", "shared/two.yaml")
         def test_marked(stub_server):
@@ -253,7 +253,7 @@ def test_unittest_and_asyncio_tests_are_served_too(project: pytest.Pytester) -> 
         import asyncio
         import unittest
         import pytest
-        from asking import say
+        from client_code import say
 
         @pytest.mark.stub
         class TestOld(unittest.TestCase):
@@ -277,7 +277,7 @@ def test_what_was_asked_can_be_asserted(project: pytest.Pytester) -> None:
         test_it="""
         import threading
         import pytest
-        from asking import say
+        from client_code import say
 
         def test_one(stub_server):
             with pytest.raises(AssertionError, match="expected at least 1 request at all, 0 came; nothing was asked"):
@@ -338,7 +338,7 @@ def test_one_stub_for_the_session_knows_whose_misses_they_are(project: pytest.Py
     )
     project.makepyfile(
         test_it="""
-        from asking import say
+        from client_code import say
 
         def test_first(stub_server_session):
             assert say("hi").ok
@@ -384,7 +384,7 @@ def test_command_line_counts_more_than_the_marker_and_that_more_than_the_ini_fil
     project.makepyfile(
         test_it="""
         import pytest
-        from asking import say
+        from client_code import say
 
         def test_ini(stub_server):
             assert say("new").headers["x-stubserver-source"] == "dummy"
@@ -428,7 +428,7 @@ def test_forward_passes_misses_on_and_keeps_nothing(project: pytest.Pytester, ap
 
 
 LEFTOVERS = """
-    from asking import say
+    from client_code import say
 
     def test_one(stub_server):
         assert say("hi").ok
@@ -494,7 +494,7 @@ def test_four_processes_record_into_their_cassettes_and_report_as_one(project: p
     project.makepyfile(
         test_it="""
         import pytest
-        from asking import say
+        from client_code import say
 
         @pytest.mark.parametrize("number", range(8))
         def test_own(stub_server, number):
