@@ -6,6 +6,7 @@
 # make soak    a quarter of an hour of mixed load, and what ends at nothing many times over (SOAK_SECONDS, HARDER)
 # make pythons the tests under every supported Python that is on the machine
 # make browser install Chromium, then test the page in it; pictures in build/browser, the README's in tools/page.png
+# make clients the suites of real clients, each in an environment of its own   (ARGS: clients, --replayed, --base-url URL)
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
 # make datatrove  in datatrove's pipelines, beside the original DummyServer, in an environment without torch or vLLM
 # make vcr-versions  vcrpy 7, 8 and 9 and pytest-recording play what we recorded, each in an environment of its own
@@ -18,7 +19,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage api browser pythons bench datatrove real-model record vcr-versions clean fuzz soak
+.PHONY: check serve test format lint types coverage api browser pythons bench datatrove clients real-model record vcr-versions clean fuzz soak
 
 check: lint types coverage
 
@@ -83,6 +84,9 @@ soak: $(VENV)/.tests
 
 pythons:
 	tools/pythons.sh $(ARGS)
+
+clients: $(VENV)/.serves
+	$(BIN)/python tests/clients/run.py $(ARGS)
 
 bench: $(VENV)/.tests
 	$(BIN)/python tools/bench/run.py $(ARGS)

@@ -12,6 +12,8 @@ from stubserver.dummy import body as read
 from stubserver.dummy.errors import NOT_PARSED, APIError
 from stubserver.messages import Request
 
+CHAT = Request("POST", "/v1/chat/completions")
+
 
 def refused(make: Callable[[], Any]) -> tuple[str, str | None, str | None]:
     """Return message, param and code of the error that *make* raises."""
@@ -51,17 +53,31 @@ def test_the_text_for_what_could_not_be_parsed_is_the_apis() -> None:
 
 
 def test_the_model_is_returned() -> None:
-    assert read.require_model({"model": "org/model"}) == "org/model"
+    assert read.require_model({"model": "org/model"}, CHAT) == "org/model"
 
 
 @pytest.mark.parametrize("body", [{}, {"model": None}, {"model": ""}])
 def test_a_model_is_required(body: dict[str, Any]) -> None:
-    assert refused(lambda: read.require_model(body)) == ("you must provide a model parameter", None, None)
+    assert refused(lambda: read.require_model(body, CHAT)) == ("you must provide a model parameter", None, None)
 
 
 def test_a_model_is_a_string() -> None:
     expected = "Invalid type for 'model': expected a string, but got an integer instead."
-    assert refused(lambda: read.require_model({"model": 5})) == (expected, "model", "invalid_type")
+    assert refused(lambda: read.require_model({"model": 5}, CHAT)) == (expected, "model", "invalid_type")
+
+
+@pytest.mark.parametrize(
+    ("target", "model"),
+    [
+        ("/openai/deployments/my%20own/chat/completions?api-version=1", "my own"),
+        ("/openai/deployments/d/embeddings", "d"),
+    ],
+)
+def test_azures_deployment_stands_for_the_model(target: str, model: str) -> None:
+    azure = Request("POST", target)
+    assert read.require_model({}, azure) == model
+    assert read.require_model({"model": "m"}, azure) == "m"
+    assert refused(lambda: read.require_model({"model": ""}, azure))[0] == "you must provide a model parameter"
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
+from urllib.parse import unquote
 
 from stubserver.canonical import NOT_JSON, json_value
 from stubserver.dummy.errors import NOT_PARSED, APIError
@@ -15,6 +17,8 @@ __all__ = ["Check", "flag", "integer", "number", "parse", "require_model"]
 
 Check = Callable[[dict[str, Any], str], object]
 """Raises the API's error for the member of that name, when there is something wrong with it."""
+
+_DEPLOYMENT: Final = re.compile(r"/openai/deployments/([^/?]+)/")
 
 _TYPES: Final = {
     bool: "a boolean",
@@ -35,9 +39,11 @@ def parse(request: Request) -> dict[str, Any]:
     return value
 
 
-def require_model(body: dict[str, Any]) -> str:
-    """Return the model; the API asks for it before everything else."""
+def require_model(body: dict[str, Any], request: Request) -> str:
+    """Return the model, on Azure's paths that of the deployment; the API asks for it before everything else."""
     model = body.get("model")
+    if model is None and (deployment := _DEPLOYMENT.match(request.target)):
+        model = unquote(deployment[1])
     if not isinstance(model, str) and model is not None:
         raise invalid_type("model", "a string", model)
     if not model:

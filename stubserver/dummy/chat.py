@@ -38,7 +38,7 @@ class _Said(NamedTuple):
 def complete(request: Request, settings: DummySettings) -> Response:
     """Answer a chat completion request; the same request always gives the same bytes."""
     body = read.parse(request)
-    model = read.require_model(body)
+    model = read.require_model(body, request)
     _check_messages(body)
     count = read.integer(body, "n", 1, _MOST_CHOICES) or 1
     said = _said(body, count, request.body, settings)

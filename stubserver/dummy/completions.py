@@ -39,7 +39,7 @@ class _Said(NamedTuple):
 def complete(request: Request, settings: DummySettings) -> Response:
     """Answer a completion request: one choice for each prompt and each of ``n``, prompt by prompt."""
     body = read.parse(request)
-    model = read.require_model(body)
+    model = read.require_model(body, request)
     prompts = _prompts(body)
     each = _each(body, len(prompts))
     made = _wording(body, len(prompts) * each, settings)

@@ -51,7 +51,7 @@ _USUAL_SIZE: Final = 1536
 def create(request: Request, _settings: DummySettings) -> Response:
     """Answer an embedding request: one vector of unit length for each input, in their order."""
     body = read.parse(request)
-    model = read.require_model(body)
+    model = read.require_model(body, request)
     inputs = _inputs(body)
     packed = _wants_base64(body)
     size = _dimensions(body, model)

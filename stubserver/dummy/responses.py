@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from stubserver.dummy import response_events, tokens
+from stubserver.dummy import prompted, response_events, tokens
 from stubserver.dummy.errors import json_response
 from stubserver.dummy.response_request import checked, function_tools
 from stubserver.dummy.settings import CREATED, DummySettings
@@ -246,7 +246,7 @@ def _structured(body: dict[str, Any]) -> str | None:
     """Return the JSON that ``text.format`` asks for, or None when it asks for text."""
     form = (body.get("text") or {}).get("format") or {}
     if form.get("type") == "json_object":
-        return "{}"
+        return prompted.wanted([body.get("instructions"), body.get("input")]) or "{}"
     if form.get("type") != "json_schema":
         return None
     return instance(form["schema"], f"response_format '{form['name'][:100]}'", "text.format.schema")

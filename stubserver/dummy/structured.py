@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from stubserver.canonical import NOT_JSON, json_value
 from stubserver.dummy import body as read
+from stubserver.dummy import prompted
 from stubserver.dummy.errors import APIError, json_bytes
 
 __all__ = ["instance", "requested"]
@@ -36,7 +37,9 @@ def requested(body: dict[str, Any]) -> str | None:
     wanted = body.get("structured_outputs") or {}
     if wanted.get("json") is not None:
         return _of_schema(wanted["json"], "structured_outputs.json")
-    return "{}" if wanted.get("json_object") else None
+    if wanted.get("json_object"):
+        return prompted.wanted(body.get("messages")) or "{}"
+    return prompted.block(body["messages"]) if "messages" in body else None
 
 
 def _formatted(body: dict[str, Any], name: str) -> str | None:
@@ -45,7 +48,9 @@ def _formatted(body: dict[str, Any], name: str) -> str | None:
     read.needs(name, form, "type", partial(read.one_of, names=_FORMATS, more=("structural_tag",)))  # vLLM's
     if form["type"] == "json_object":
         _check_word_json(body, name)
-        return "{}" if form.get("schema") is None else _of_schema(form["schema"], f"{name}.schema")  # llama.cpp's
+        if form.get("schema") is not None:  # llama.cpp's
+            return _of_schema(form["schema"], f"{name}.schema")
+        return prompted.wanted(body.get("messages")) or "{}"
     if form["type"] != "json_schema":
         return None
     where = f"{name}.json_schema"
