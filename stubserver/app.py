@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -21,12 +21,13 @@ from stubserver.dummy.errors import envelope
 from stubserver.dummy.settings import DummySettings
 from stubserver.errors import ProtocolError
 from stubserver.journal import Journal
-from stubserver.messages import Answer, Delivery, Request, Response
+from stubserver.messages import Answer, Delivery, Request, Response, without_headers
 from stubserver.recorder import Fallback, Fallbacks, Recorder, source_headers
 from stubserver.tally import Tally
 
 if TYPE_CHECKING:
     from stubserver.dummy.response_store import ResponseStore
+    from stubserver.faults import Faults
     from stubserver.forwarder import Forwarder, Once
     from stubserver.keys import Keys, Refusal
     from stubserver.pacing import Pacer
@@ -37,6 +38,7 @@ NAMED: Final = "/__cassette/"
 ADMIN: Final = "/__admin"
 _KEPT_DUMMY: Final = 4096
 """A larger answer of the dummy (embeddings are megabytes) is made each time: thousands of them may be remembered."""
+_FAULT: Final = "x-stubserver-fault"
 _LOOK_AGAIN_SECONDS: Final = 0.25
 
 
@@ -47,7 +49,7 @@ class Prepared:
     ``key`` is its match key, ``accepted`` the encodings its client takes, ``cassette`` what stood behind
     ``/__cassette/`` in its target, None where that is not how it begins. ``admin``: it is none for the API, but for
     whoever runs the server. ``dummy`` is the dummy's answer once it was made: a pure function of the request.
-    ``refused`` is there where it lacks the key that is asked for.
+    ``refused`` is there where it lacks the key that is asked for; ``said`` are the faults that it asks for.
     """
 
     request: Request
@@ -57,6 +59,7 @@ class Prepared:
     dummy: Answer | None = None
     admin: bool = False
     refused: Refusal | None = None
+    said: tuple[str, ...] = ()
 
 
 class App:
@@ -75,7 +78,7 @@ class App:
         self.library = library
         self.journal = Journal() if journal is None else journal
         self.tally = Tally()
-        self.fallback = Fallbacks(fallback)
+        self.fallback: Fallbacks = Fallbacks(fallback)
         self._settings = settings or DummySettings()
         self._recorder = Recorder(library.rules, error_status)
         self.forwarder: Forwarder | None = None
@@ -83,8 +86,10 @@ class App:
         """Requests to be recorded when they come again, though nothing else is."""
         self.pacer: Pacer | None = None
         """What gives answers their pace; None: they are sent at once. May be changed at any time."""
-        self.shaper: Callable[[Request, Answer], Answer] | None = None
-        """What is done to every answer on its way out, behind the pacer; it copies what it changes."""
+        self.faults: Faults | None = None
+        """What goes wrong on purpose; None as long as nobody wants anything of that."""
+        self.refuse: Callable[[float], None] | None = None
+        """Lets connections be refused for so many seconds."""
         self.admin: Callable[[Request], Answer] | None = None
         self.keys: Keys | None = None
         """Who may ask; None: everybody."""
@@ -102,10 +107,11 @@ class App:
             if not isinstance(admitted, Request):
                 return Prepared(request, b"", accepted, "", refused=admitted)
             request = admitted
+        request, said = self._asked_fault(request)
         if request.target.startswith(NAMED):
             # Until the cassette is known (files come and go), the key cannot be: see _named.
-            return Prepared(request, b"", accepted, request.target[len(NAMED) :])
-        return Prepared(request, self.library.rules.key(request), accepted)
+            return Prepared(request, b"", accepted, request.target[len(NAMED) :], said=said)
+        return Prepared(request, self.library.rules.key(request), accepted, said=said)
 
     def answer(self, prepared: Prepared, delivery: Delivery | None = None) -> Answer:
         """Answer a request and write it down. Never raises for anything that a client or a cassette holds.
@@ -113,23 +119,61 @@ class App:
         *delivery* is where whoever sends the answer writes when that was.
         """
         request = prepared.request
-        if prepared.cassette is None:
-            answer = self._answered(prepared, self.library.playlist, delivery)
-        elif prepared.admin and self.admin is not None:
+        if prepared.admin and self.admin is not None:
             return self.admin(request)
-        elif prepared.refused is not None:
+        if prepared.refused is not None:
             return self._refuse(request, prepared.refused, delivery)
+        if self.faults is not None:
+            request, answer = self._with_faults(self.faults, prepared, delivery)
         else:
-            answer = self._named(prepared, prepared.cassette, delivery)
-        if self.pacer is not None:
-            answer = self.pacer(request, answer)
-        if self.shaper is not None:
-            answer = self.shaper(request, answer)
+            answer = self._found(prepared, delivery)
+            if self.pacer is not None:
+                answer = self.pacer(request, answer)
         if delivery is not None:
             self.tally.add(request.target, answer.source, answer.status, delivery)
         if not answer.forwarded:
             self.journal.add(request, answer, delivery)
         return answer
+
+    def _found(self, prepared: Prepared, delivery: Delivery | None) -> Answer:
+        if prepared.cassette is None:
+            return self._answered(prepared, self.library.playlist, delivery)
+        return self._named(prepared, prepared.cassette, delivery)
+
+    def _with_faults(self, faults: Faults, prepared: Prepared, delivery: Delivery | None) -> tuple[Request, Answer]:
+        """Return the request as it is looked up, and its answer, with what is done wrong to that."""
+        request, said = faults.said(prepared.request)
+        key = prepared.key
+        if said or not key:
+            key = self.library.rules.key(request)
+        if said:
+            prepared = replace(prepared, request=request, key=key if prepared.key else b"", dummy=None)
+        answered = partial(self._found, prepared, delivery)
+        return request, faults.around(request, key, (*prepared.said, *said), answered, self.pacer)
+
+    def _asked_fault(self, request: Request) -> tuple[Request, tuple[str, ...]]:
+        """Take the faults that a request asks for out of its header."""
+        said = tuple(value for name, value in request.headers if name.lower() == _FAULT)
+        if not said:
+            return request, ()
+        self.faulty()
+        return request._replace(headers=without_headers(request.headers, frozenset({_FAULT}))), said
+
+    def faulty(self) -> Faults:
+        """Return what goes wrong on purpose, to be set; from now on, every request is asked about it."""
+        if self.faults is None:
+            from stubserver.faults import Faults  # noqa: PLC0415  # start-up: most servers do nothing wrong
+
+            with self._looking:
+                self.faults = self.faults or Faults(refuse=lambda seconds: self.refuse and self.refuse(seconds))
+        return self.faults
+
+    def hangs_up(self) -> bool:
+        """Tell whether a connection that was just accepted is closed on purpose, and write that down."""
+        what = self.faults.hangs_up() if self.faults is not None else ""
+        if what:
+            self.journal.add(Request("CONNECT", "/"), Answer(Response(0), "fault", fault=what))
+        return bool(what)
 
     def _refuse(self, request: Request, refusal: Refusal, delivery: Delivery | None) -> Answer:
         answer = refusal.answer

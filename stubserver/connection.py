@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Generator
 from contextlib import closing, suppress
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -29,6 +29,7 @@ __all__ = ["Connection", "Owner", "ServerSettings"]
 _now = time.perf_counter
 _RECEIVE: Final = 65_536
 _UPLOAD_SPEED: Final = 1_000_000  # bytes a second that a body may take at least
+_ENDED_SIDE: Final[int] = getattr(select, "POLLRDHUP", 0)  # Linux has it
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 64 * 1024 * 1024
 
@@ -77,6 +78,9 @@ class Connection:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._wait_at_most(self._settings.idle)
             self._set_timeout(socket.SO_SNDTIMEO, max(self._settings.timeout, 1.0))
+            if self._app.hangs_up():
+                self._linger()
+                return
             self._converse()
         except ProtocolError as error:
             self._refuse(error)
@@ -180,25 +184,27 @@ class Connection:
             return False
         return True
 
-    def _perform(self, steps: Iterable[Step], answer: Answer, flags: int) -> bool:
+    def _perform(self, steps: Generator[Step], answer: Answer, flags: int) -> bool:
         """Send an answer step by step; False when the connection ends with it."""
-        for step in steps:
-            if step.delay > 0:
-                self._pause(step.delay)
-            if step.data:
-                self._send(step.data)
-                self._delivery.sent(_now())
-            if step.end == "reset":
-                self._reset()
-            if step.end:
-                return False
+        with closing(steps):
+            for step in steps:
+                if step.delay > 0:
+                    self._pause(step.delay, leaves=step.leaves)
+                if step.data:
+                    self._send(step.data)
+                    self._delivery.sent(_now())
+                if step.end == "reset":
+                    self._reset()
+                if step.end:
+                    return False
         self._delivery.last = _now()
         return self._goes_on(answer, flags)
 
-    def _pause(self, seconds: float) -> None:
-        """Wait; not longer than the connection is there."""
+    def _pause(self, seconds: float, *, leaves: bool = False) -> None:
+        """Wait; not longer than the connection is there, or, where that is what ending its side means, its client."""
         waiting = select.poll()
-        waiting.register(self._sock, 0)  # wakes up for an error and for the end of both directions alone
+        # With no event of its own it wakes up for an error and for the end of both directions alone.
+        waiting.register(self._sock, _ENDED_SIDE if leaves else 0)
         if waiting.poll(seconds * 1000):
             raise ConnectionResetError
 

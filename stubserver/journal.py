@@ -59,7 +59,7 @@ class Entry:
 
     @property
     def source(self) -> str:
-        """Where the answer came from: replayed, recorded, forwarded, dummy or unmatched."""
+        """Where the answer came from: replayed, recorded, forwarded, dummy, unmatched or fault."""
         return self._answer.source
 
     @property
@@ -81,6 +81,11 @@ class Entry:
             return self._answer.note
         value = json_value(self._answer.response.body) if self.source == "unmatched" else None
         return str(value["error"]["message"]) if isinstance(value, dict) else ""
+
+    @property
+    def fault(self) -> str:
+        """What was done to the answer on purpose, or in its place, as ``name=value,option=value``; else empty."""
+        return self._answer.fault
 
     @property
     def sizes(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -126,12 +126,14 @@ class Interaction(NamedTuple):
 class Step(NamedTuple):
     """One step of sending an answer by a script: wait *delay* seconds, send *data*, and *end* it there if that is said.
 
-    ``close`` ends the connection after what was sent, ``reset`` at once, with an RST.
+    ``close`` ends the connection after what was sent, ``reset`` at once, with an RST. ``leaves``: a client that ends
+    its side while we wait has left; else it may have nothing more to say, and still listen.
     """
 
     delay: float = 0.0
     data: bytes = b""
     end: Literal["", "close", "reset"] = ""
+    leaves: bool = False
 
 
 class Live(Protocol):
@@ -144,7 +146,7 @@ class Live(Protocol):
         """Yield what is to be sent, as it comes: at first nothing. Raises UpstreamError when the rest will not come."""
 
 
-Script = Callable[[Response, int], Iterable[Step]]
+Script = Callable[[Response, int], Generator[Step]]
 """What is sent in place of ``wire.render(response, flags)``: its steps, which follow from the same two."""
 
 
@@ -152,12 +154,13 @@ Script = Callable[[Response, int], Iterable[Step]]
 class Answer:
     """A response and where it came from.
 
-    ``source`` is replayed, recorded, forwarded, dummy or unmatched; ``cassette`` is ``<file>#<n>`` for a recording;
+    ``source`` is replayed, recorded, forwarded, dummy, unmatched or fault;
+    ``cassette`` is ``<file>#<n>`` for a recording;
     ``drift`` holds the JSON paths in which the played recording differs from the request. ``rendered`` keeps the
     bytes of the answer by connection flags once they were made: they follow from ``response`` alone. ``live`` is there
     while the body is still coming from an upstream; ``response`` is then its head. ``script`` sends the answer in steps
     of its own, paced or broken on purpose, in place of its bytes all at once. ``note`` says what went wrong, or why it
-    was not recorded.
+    was not recorded; ``fault`` what was done to it on purpose, or in its place (``source`` is then fault, too).
     """
 
     response: Response
@@ -168,6 +171,7 @@ class Answer:
     live: Live | None = None
     script: Script | None = None
     note: str = ""
+    fault: str = ""
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from stubserver.errors import UsageError
 
 if TYPE_CHECKING:
+    from stubserver.app import App
     from stubserver.keys import Keys
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "at_least_one",
     "choice_of",
     "error_status",
+    "faults",
     "flat",
     "index_path",
     "keys",
@@ -102,6 +104,23 @@ def keys(*, given: str | bool, ours: bool, forwards: bool) -> tuple[Keys | None,
     from stubserver.keys import required  # noqa: PLC0415  # start-up: only this option needs it
 
     return required(given=given, ours=ours, forwards=forwards)
+
+
+def faults(  # noqa: PLR0913  # the options of the command line
+    app: App, given: Iterable[str], file: StrPath | None, seed: int | None, limits: Iterable[str], *, triggers: bool
+) -> None:
+    """Set what goes wrong on purpose, if anything does: the faults of *file*, then those *given*. Raises UsageError."""
+    given = [given] if isinstance(given, str) else list(given)
+    limits = [limits] if isinstance(limits, str) else list(limits)
+    if not (given or file or limits or triggers):
+        return
+    from stubserver.faults.scenario import Scenario, scenario_of  # noqa: PLC0415  # start-up: only these need it
+
+    found = scenario_of(Path(file)) if file else Scenario()
+    wrong = app.faulty()
+    wrong.set((*found.faults, *given), found.seed if seed is None else seed)
+    wrong.limit(*found.limits, *limits)
+    wrong.triggers = triggers or found.triggers
 
 
 def seconds(timeout: float) -> float:

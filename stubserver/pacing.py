@@ -7,7 +7,7 @@ request on, so that what sending takes does not add up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -52,6 +52,11 @@ class Pacer:
             return answer
         return replace(answer, script=partial(_steps, offsets, time.monotonic()))
 
+    def timed(self, request: Request, answer: Answer) -> Callable[[list[bytes]], Iterator[tuple[float, bytes]]] | None:
+        """Return what gives the pieces of a body their time, for whoever sends them otherwise; None: at once."""
+        offsets = self._offsets(request, answer)
+        return None if offsets is None else partial(_timed, offsets, time.monotonic())
+
     def _offsets(self, request: Request, answer: Answer) -> _Offsets | None:
         if answer.live is not None or answer.source == "unmatched":
             return None
@@ -88,10 +93,15 @@ def _tokens(response: Response) -> int:
     return min(max(found, 1), _MOST_TOKENS) if isinstance(found, int) else 1
 
 
-def _steps(offsets: _Offsets, started: float, response: Response, flags: int) -> Iterator[Step]:
-    parts = _parts(response, flags)
+def _steps(offsets: _Offsets, started: float, response: Response, flags: int) -> Generator[Step]:
+    for delay, part in _timed(offsets, started, _parts(response, flags)):
+        yield Step(delay, part)
+
+
+def _timed(offsets: _Offsets, started: float, parts: list[bytes]) -> Iterator[tuple[float, bytes]]:
+    """Yield each part with the seconds that are left until its time."""
     for offset, part in zip(offsets(len(parts)), parts, strict=True):
-        yield Step(max(0.0, started + min(offset, _LONGEST) / 1000 - time.monotonic()), part)
+        yield max(0.0, started + min(offset, _LONGEST) / 1000 - time.monotonic()), part
 
 
 def _parts(response: Response, flags: int) -> list[bytes]:

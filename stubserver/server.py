@@ -53,6 +53,7 @@ class Server(ThreadingHTTPServer):
         self._connections: set[Connection] = set()
         self._workers = Threads()
         self._spare: int | None = None
+        self._away_until = 0.0
         self._also: socket.socket | None = None
         self._wake_receiver, self._wake_sender = socket.socketpair()
         try:
@@ -97,6 +98,31 @@ class Server(ThreadingHTTPServer):
                 for key, _ in selector.select():
                     if isinstance(key.fileobj, socket.socket) and key.fileobj is not self._wake_receiver:
                         self._accept_all(key.fileobj)
+                if self._away_until:
+                    self._stay_away(selector)
+
+    def refuse(self, seconds: float) -> None:
+        """Refuse connections for so many seconds, as if there were no server; those that wait are ended."""
+        self._away_until = max(self._away_until, time.monotonic() + seconds)
+        with suppress(OSError):
+            self._wake_sender.send(b"\0")
+
+    def _stay_away(self, selector: selectors.BaseSelector) -> None:
+        """Close the port, and listen again when it is time to."""
+        for listener in filter(None, (self.socket, self._also)):
+            selector.unregister(listener)
+        # Bound and not listening, the port stays ours, and whoever connects is refused.
+        self.socket, self._also = _deaf(self.socket), self._also and _deaf(self._also)
+        for connection in list(self._connections):
+            connection.interrupt(busy_too=False)
+        while not self.stopping and (left := self._away_until - time.monotonic()) > 0:
+            self._wake_receiver.recv(4096)  # there is a byte: that is why we are here
+            selector.select(left)
+        self._away_until = 0.0
+        for listener in filter(None, (self.socket, self._also)):
+            listener.listen(self.request_queue_size)
+            listener.settimeout(0)
+            selector.register(listener, selectors.EVENT_READ)
 
     def shutdown(self) -> None:
         """Make :meth:`serve_forever` return; from any thread, at any time, any number of times."""
@@ -203,6 +229,19 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
+
+
+def _deaf(listener: socket.socket) -> socket.socket:
+    """Return a socket that is bound where *listener* was, and does not listen."""
+    address = listener.getsockname()
+    sock = socket.socket(listener.family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if listener.family == socket.AF_INET6:
+        only = listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+    listener.close()
+    sock.bind(address)
+    return sock
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:

@@ -27,6 +27,7 @@ from stubserver.wire import Limits
 
 if TYPE_CHECKING:
     from stubserver.admin import Admin
+    from stubserver.faults import Faults
     from stubserver.recording import Plan, RecordOptions
 
 __all__ = ["StubServer"]
@@ -81,6 +82,11 @@ class StubServer:
         pace: str | float = "none",
         ttft: float | None = None,
         itl: float | None = None,
+        fault: Iterable[str] | str = (),
+        faults: StrPath | None = None,
+        fault_seed: int | None = None,
+        fault_triggers: bool = False,
+        limit: Iterable[str] | str = (),
         record_mode: str | None = None,
         upstream: str | None = None,
         **recording: Unpack[RecordOptions],
@@ -141,6 +147,7 @@ class StubServer:
         if self._plan is not None:
             self._plan.connect(self._app)
         self.set_pace(pace, ttft, itl)
+        options.faults(self._app, fault, faults, fault_seed, limit, triggers=fault_triggers)
         self._admin: Admin | None = None
         self._token = options.admin_token(admin_token)
         self._allowed = tuple(allowed_host)
@@ -165,6 +172,7 @@ class StubServer:
                 msg = "the stub is running already: stop it first"
                 raise UsageError(msg)
             server = Server(*self._address, self._app, self._settings)
+            self._app.refuse = server.refuse
             try:
                 if self._plan is not None:
                     self._plan.refuse_loop(self._address[0], server.server_port)
@@ -283,6 +291,11 @@ class StubServer:
         return self._app.tally
 
     @property
+    def faults(self) -> Faults:
+        """What goes wrong on purpose: ``faults.add("429", first=2)``; may be changed while the server runs."""
+        return self._app.faulty()
+
+    @property
     def unplayed(self) -> list[str]:
         """The recordings that nothing asked for yet, each as ``<file>#<n>``."""
         return [recording.label for recording in self._library.playlist.unplayed()]
@@ -345,6 +358,8 @@ class StubServer:
         return self._server.connections if self._server is not None else 0
 
     def reset(self) -> None:
-        """Forget what was played, and empty the journal."""
+        """Forget what was played, empty the journal, and count faults and limits anew."""
         self._library.reset()
         self._app.journal.clear()
+        if self._app.faults is not None:
+            self._app.faults.restart()

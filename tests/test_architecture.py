@@ -22,7 +22,7 @@ FLOORS = (
     ("replay", "misses", "listing", "keeper", "pacing", "drift", "interchange"),
     ("stored",),
     ("recorder", "building", "places", "remote"),
-    ("forwarder", "keys"),
+    ("forwarder", "keys", "faults"),
     ("app",),
     ("known", "connection", "recording", "admin"),
     ("server", "options"),
@@ -49,6 +49,7 @@ DOORS = {
 TESTED_TOGETHER = {
     "admin": {"test_admin.py"},
     "cli": {"test_cli.py"},
+    "faults": {"test_faults.py"},
     "pytest_plugin": {"test_pytest_plugin.py"},
     "cassettes": {"test_reader.py"},
 }

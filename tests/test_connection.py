@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from raw import GET, LAST_GET, Fixed, Raw, address_of, chat, eventually, listening, post, serving
@@ -19,6 +19,9 @@ from stubserver.cassettes.library import Library
 from stubserver.connection import ServerSettings
 from stubserver.messages import Response, Step
 from stubserver.wire import Limits
+
+if TYPE_CHECKING:
+    from stubserver.pacing import Pacer
 
 MEGABYTE = 1_000_000
 SMUGGLED = b"GET /v1/models/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -384,7 +387,7 @@ def test_header_that_cannot_be_sent_is_a_500(monkeypatch: pytest.MonkeyPatch) ->
 def scripted(*steps: Step) -> App:
     """An app whose every answer is sent by these steps."""
     app = App(Library(()))
-    app.shaper = lambda _, answer: replace(answer, script=lambda *_: steps)
+    app.pacer = cast("Pacer", lambda _, answer: replace(answer, script=lambda *_: (step for step in steps)))
     return app
 
 

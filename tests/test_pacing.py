@@ -204,7 +204,7 @@ def test_no_pace_needs_nobody_to_set_it() -> None:
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     pause = "stubserver.connection.Connection._pause"
-    monkeypatch.setattr(pause, lambda _, seconds: found.append(round(seconds * 1000)))
+    monkeypatch.setattr(pause, lambda _, seconds, **_more: found.append(round(seconds * 1000)))
     return found
 
 

@@ -52,7 +52,7 @@ def _summary(entry: Entry) -> dict[str, Any]:
         "response_bytes": got,
         "tokens": tokens(answer.response),
         "drift": list(entry.drift),
-        "fault": "",
+        "fault": entry.fault,
         "note": "; ".join(filter(None, (clean_text(entry.note), "the client left" if entry.delivery.cut else ""))),
         "done": entry.done,
     }

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "check": "cassettes",
     "diff": "comparing",
     "scrub": "cassettes",
+    "faults": "faults",
     "index": "indexing",
     "import": "interchange",
     "export": "interchange",

@@ -10,7 +10,7 @@ from typing import Final
 
 from stubserver.messages import Headers, Request
 
-__all__ = ["api_headers", "request_id"]
+__all__ = ["api_headers", "duration", "request_id"]
 
 _OTHERS: Final = frozenset({"/health", "/ping", "/version", "/metrics", "/tokenize", "/detokenize"}) | {
     "/server_info",
@@ -53,12 +53,12 @@ def _limits(tokens: int) -> Headers:
         ("x-ratelimit-limit-tokens", str(_TOKENS)),
         ("x-ratelimit-remaining-requests", str(_REQUESTS - 1)),
         ("x-ratelimit-remaining-tokens", str(left)),
-        ("x-ratelimit-reset-requests", _duration(_MINUTE_MS // _REQUESTS)),
-        ("x-ratelimit-reset-tokens", _duration(reset)),
+        ("x-ratelimit-reset-requests", duration(_MINUTE_MS // _REQUESTS)),
+        ("x-ratelimit-reset-tokens", duration(reset)),
     )
 
 
-def _duration(milliseconds: int) -> str:
+def duration(milliseconds: int) -> str:
     """Write a time as the API does: ``6ms``, ``1.2s``, ``1m0s``."""
     minutes, rest = divmod(milliseconds, _MINUTE_MS)
     if not minutes and rest < 1000:  # noqa: PLR2004  # ms in a second
