@@ -22,12 +22,11 @@ from stubserver.options import StrPath
 from stubserver.places import settle
 from stubserver.recorder import Fallbacks
 from stubserver.server import Server
-from stubserver.tally import Tally
+from stubserver.view import View
 from stubserver.wire import Limits
 
 if TYPE_CHECKING:
     from stubserver.admin import Admin
-    from stubserver.faults import Faults
     from stubserver.recording import Plan, RecordOptions
 
 __all__ = ["StubServer"]
@@ -40,7 +39,7 @@ _SKIPPABLE = 400  # of all errors, the one that a datatrove pipeline can go on a
 _RECORD_MODES = ("none", "once", "new_episodes", "all")
 
 
-class StubServer:
+class StubServer(View):
     """A stub of an OpenAI-style API: recorded answers first, then the fallback.
 
     *paths* are cassettes or folders searched for them; none at all: every answer is the dummy's. The options are
@@ -279,46 +278,6 @@ class StubServer:
     def base_url(self) -> str:
         """What an OpenAI client wants for its base URL: ``…/v1``."""
         return f"{self.url}/v1"
-
-    @property
-    def journal(self) -> Journal:
-        """What was asked and what was done, the newest last."""
-        return self._app.journal
-
-    @property
-    def tally(self) -> Tally:
-        """How many answers there were, by path, source and status; also without a journal."""
-        return self._app.tally
-
-    @property
-    def faults(self) -> Faults:
-        """What goes wrong on purpose: ``faults.add("429", first=2)``; may be changed while the server runs."""
-        return self._app.faulty()
-
-    @property
-    def unplayed(self) -> list[str]:
-        """The recordings that nothing asked for yet, each as ``<file>#<n>``."""
-        return [recording.label for recording in self._library.playlist.unplayed()]
-
-    @property
-    def upstream(self) -> str | None:
-        """Where requests without a recording go; None: nowhere."""
-        return self._plan.upstream.url if self._plan is not None else None
-
-    @property
-    def records(self) -> bool:
-        """Whether anything is recorded."""
-        return self._plan is not None and self._plan.records
-
-    @property
-    def library(self) -> Library:
-        """The cassettes that are served."""
-        return self._library
-
-    @property
-    def report(self) -> Report:
-        """What was found damaged, or passed over, when the cassettes were loaded."""
-        return self._library.report
 
     def _answer_admin(self, request: Request) -> Answer:
         """Answer a call of the admin API, which is only put together when the first one comes."""

@@ -26,6 +26,7 @@ FLOORS = (
     ("app",),
     ("known", "connection", "recording", "admin"),
     ("server", "options"),
+    ("view",),
     ("stub",),
     ("cli", "datatrove", "pytest_plugin"),
     ("__main__",),

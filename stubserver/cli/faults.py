@@ -6,8 +6,6 @@ import json
 
 import click
 
-from stubserver.cli.printing import say
-
 __all__ = ["faults"]
 
 _TITLES = {
@@ -36,9 +34,11 @@ def faults(*, as_json: bool) -> None:
         click.echo(json.dumps([kind._asdict() for kind in KINDS.values()], indent=2))
         return
     for family, title in _TITLES.items():
-        say(f"{title}:")
+        click.echo(f"{title}:")
         for kind in KINDS.values():
             if kind.family == family:
-                say(f"  {kind.example or kind.name:<30}{kind.text}{f' ({kind.default})' if kind.default else ''}")
-        say("")
-    say(_OPTIONS)
+                click.echo(
+                    f"  {kind.example or kind.name:<30}{kind.text}{f' ({kind.default})' if kind.default else ''}"
+                )
+        click.echo()
+    click.echo(_OPTIONS)
