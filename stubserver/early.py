@@ -9,7 +9,7 @@ from __future__ import annotations
 import _socket
 from typing import Final
 
-__all__ = ["listen", "take"]
+__all__ = ["give", "listen", "take"]
 
 _HOST: Final = "127.0.0.1"
 _WAITING: Final = 1024
@@ -35,6 +35,11 @@ def listen(arguments: list[str]) -> None:
         listener.close()
     else:
         _listening[_HOST, int(port)] = listener
+
+
+def give(host: str, port: int, descriptor: int) -> None:
+    """Let :func:`take` return the *descriptor* of a socket that another process listens on, too."""
+    _listening[host, port] = _socket.socket(fileno=descriptor)
 
 
 def take(host: str, port: int) -> int | None:

@@ -152,12 +152,19 @@ class Journal:
         self._number = 0
         self._lock = Lock()
 
-    def add(self, request: Request, answer: Answer, delivery: Delivery | None = None) -> None:
-        """Write an entry; the oldest ones leave when there are too many or too large ones."""
+    def skip(self, entries: int) -> None:
+        """Count entries that were written elsewhere and are kept nowhere any more."""
+        with self._lock:
+            self._number += max(0, entries)
+
+    def add(
+        self, request: Request, answer: Answer, delivery: Delivery | None = None, when: float | None = None
+    ) -> None:
+        """Write an entry, of *when* if not of now; the oldest leave when there are too many or too large ones."""
         kept = self._kept
         if not kept.maxlen:
             return
-        size, now = len(request.body) + answer.size, time.time()
+        size, now = len(request.body) + answer.size, when or time.time()
         with self._lock:
             self._number += 1
             kept.append((self._number, now, request, answer, delivery or Delivery()))

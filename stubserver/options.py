@@ -24,6 +24,7 @@ __all__ = [
     "flat",
     "index_path",
     "keys",
+    "one_process",
     "refuse_strangers",
     "seconds",
     "token_count",
@@ -61,6 +62,13 @@ def choice_of(name: str, value: str, choices: tuple[str, ...]) -> str:
         msg = f"{name} {value!r} is not known: choose from {', '.join(choices)}"
         raise UsageError(msg)
     return value
+
+
+def one_process(*, alone: bool) -> None:
+    """Refuse to record, or to count faults and limits, in several processes."""
+    if not alone:
+        msg = "recording, faults and limits are for one process: serve without workers"
+        raise UsageError(msg)
 
 
 def error_status(status: int) -> int:

@@ -154,6 +154,11 @@ class Server(ThreadingHTTPServer):
         self.leavers.end()
 
     @property
+    def listeners(self) -> list[tuple[str, int]]:
+        """The addresses that are listened on, with the descriptors of the sockets."""
+        return [(str(sock.getsockname()[0]), sock.fileno()) for sock in (self.socket, self._also) if sock is not None]
+
+    @property
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._connections)
@@ -263,6 +268,9 @@ def _other_loopback(port: int, *, chosen: bool) -> socket.socket | None:
     Raises OSError when another program has the *chosen* port there: it would get what is meant for us.
     """
     sock = None
+    descriptor = early.take("::1", port)
+    if descriptor is not None:
+        return socket.socket(fileno=descriptor)
     try:
         sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
 from stubserver import options
+from stubserver.alone import Alone, Staff
 from stubserver.app import App
 from stubserver.canonical import DEFAULT_MATCH_ON, Rules
 from stubserver.cassettes.library import Library, Report
@@ -22,6 +23,7 @@ from stubserver.options import StrPath
 from stubserver.places import settle
 from stubserver.recorder import Fallbacks
 from stubserver.server import Server
+from stubserver.startable import Startable
 from stubserver.view import View
 from stubserver.wire import Limits
 
@@ -34,12 +36,13 @@ __all__ = ["StubServer"]
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 1.0
+_NOT_FOR_WORKERS = frozenset({"self", "paths", "port", "workers", "on_report", "recording"})
 _NOT_FOUND = 404
 _SKIPPABLE = 400  # of all errors, the one that a datatrove pipeline can go on after
 _RECORD_MODES = ("none", "once", "new_episodes", "all")
 
 
-class StubServer(View):
+class StubServer(View, Startable):
     """A stub of an OpenAI-style API: recorded answers first, then the fallback.
 
     *paths* are cassettes or folders searched for them; none at all: every answer is the dummy's. The options are
@@ -72,6 +75,7 @@ class StubServer(View):
         max_body: int = Limits().body,
         timeout: float = 10.0,
         max_connections: int = 16_384,
+        workers: int = 1,
         journal: bool = True,
         require_key: str | bool = False,
         admin: bool = True,
@@ -90,6 +94,7 @@ class StubServer(View):
         upstream: str | None = None,
         **recording: Unpack[RecordOptions],
     ) -> None:
+        chosen = {name: value for name, value in locals().items() if name not in _NOT_FOR_WORKERS}
         in_pipeline = options.choice_of("style", style, ("openai", "datatrove")) == "datatrove"
         given = options.flat(paths)
         if record_mode is None:
@@ -157,12 +162,21 @@ class StubServer(View):
             connections=options.at_least_one("max_connections", max_connections),
             limits=Limits(body=options.at_least_one("max_body", max_body)),
         )
+        self._staff = self._staffed(options.at_least_one("workers", workers), places, {**chosen, **recording})
         self._address = (host, port)
         self._server: Server | None = None
         self._started = 0.0
         self._threads: list[threading.Thread] = []
         self._ended = threading.Event()
         self._lock = threading.RLock()  # a signal handler may call stop() while its thread is in start()
+
+    def _staffed(self, workers: int, places: list[Path], chosen: dict[str, object]) -> Staff:
+        options.one_process(alone=workers == 1 or not (self.records or self._app.faults is not None))
+        if workers == 1:
+            return Alone()
+        from stubserver.crew import Crew  # noqa: PLC0415  # start-up: most have one process
+
+        return Crew(workers, [str(place) for place in places], chosen, self._app)
 
     def start(self) -> Self:
         """Listen and serve; returns when the first request can come. Starting twice is an error."""
@@ -177,11 +191,12 @@ class StubServer(View):
                     self._plan.refuse_loop(self._address[0], server.server_port)
                 if self._app.admin is not None and self._token is None:
                     options.refuse_strangers(self._address[0], str(server.server_address[0]))
+                serve = self._staff.serve(server, self._answer_admin if self._app.admin is not None else None)
             except UsageError:
                 server.server_close()
                 raise
             self._ended = threading.Event()
-            self._threads = list(self._threads_of(server))
+            self._threads = list(self._threads_of(serve))
             self._server, self._started = server, time.time()
             try:
                 for thread in self._threads:
@@ -191,10 +206,10 @@ class StubServer(View):
                 raise
         return self
 
-    def _threads_of(self, server: Server) -> Iterator[threading.Thread]:
+    def _threads_of(self, serve: Callable[[], None]) -> Iterator[threading.Thread]:
         """Yield what runs while we serve; the accepting thread first."""
         ended = self._ended
-        yield threading.Thread(target=server.serve_forever, name="stubserver-accept", daemon=True)
+        yield threading.Thread(target=serve, name="stubserver-accept", daemon=True)
         if self._library.watched:
             yield threading.Thread(target=self._watch, args=(ended,), name="stubserver-watch", daemon=True)
         if self._outbox is not None and self._plan is not None:
@@ -221,26 +236,18 @@ class StubServer(View):
         if admin is not None:
             admin.end()
         server.shutdown()
+        self._staff.end()
         for thread in threads:
             if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(_JOIN_SECONDS)
         server.server_close()
         server.end_connections(grace)
         self._library.close()
+        self._staff.close()
         if self._plan is not None:
             self._plan.close()
         if self._outbox is not None:
             self._outbox.close()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop."""
-        self.stop()
 
     def set_pace(self, pace: str | float = "none", ttft: float | None = None, itl: float | None = None) -> None:
         """Set how fast answers are sent from now on, as the options of the same names do. Raises UsageError."""
@@ -269,15 +276,10 @@ class StubServer(View):
         return self._server is not None and self._threads[0].is_alive()
 
     @property
-    def url(self) -> str:
-        """``http://host:port``, without a slash at the end."""
-        host = self._address[0]
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    @property
-    def base_url(self) -> str:
-        """What an OpenAI client wants for its base URL: ``…/v1``."""
-        return f"{self.url}/v1"
+    def journal(self) -> Journal:
+        """What was asked and what was done, the newest last."""
+        self._staff.collect(self._server)
+        return super().journal
 
     def _answer_admin(self, request: Request) -> Answer:
         """Answer a call of the admin API, which is only put together when the first one comes."""
@@ -286,15 +288,20 @@ class StubServer(View):
                 from stubserver.admin import Admin, Context, Guard  # noqa: PLC0415  # start-up: most are never asked
 
                 context = Context(
-                    self._app, self.reset, self._open_connections, self._record_next, self._options, self._started
+                    self._app, self.reset, self.open_connections, self._record_next, self._options, self._started
                 )
                 self._admin = Admin(context, Guard(self._address[0], self._allowed, self._token))
-        return self._admin.answer(request)
+        self._staff.collect(self._server)
+        answer = self._admin.answer(request)
+        if request.method == "PUT":
+            self._staff.settings_changed(self._app)
+        return answer
 
     def _record_next(self, request: Request) -> None:
         """Ask the upstream when *request* comes again, and keep what it says. Raises UsageError."""
         if self.records:
             return  # it would be anyway
+        options.one_process(alone=self._staff.can_record)
         with self._lock:
             if self._app.once is None:
                 from stubserver.recording import once  # noqa: PLC0415  # start-up: hardly anybody needs it
@@ -313,12 +320,14 @@ class StubServer(View):
             "cassettes": self._library.names,
         }
 
-    def _open_connections(self) -> int:
-        return self._server.connections if self._server is not None else 0
+    def open_connections(self) -> int:
+        """Count the open connections."""
+        return self._staff.collect(self._server)
 
     def reset(self) -> None:
         """Forget what was played, empty the journal, and count faults and limits anew."""
         self._library.reset()
+        self._staff.cleared()
         self._app.journal.clear()
         if self._app.faults is not None:
             self._app.faults.restart()

@@ -66,6 +66,15 @@ class Cell:
         self.durations = [0] * (len(BOUNDS) + 1)
         self.first_bytes = [0] * (len(BOUNDS) + 1)
 
+    def merge(self, other: Cell) -> None:
+        """Add what another one counted."""
+        self.count += other.count
+        self.cut += other.cut
+        self.seconds += other.seconds
+        self.first_seconds += other.first_seconds
+        self.durations = [a + b for a, b in zip(self.durations, other.durations, strict=True)]
+        self.first_bytes = [a + b for a, b in zip(self.first_bytes, other.first_bytes, strict=True)]
+
     def add(self, delivery: Delivery) -> None:
         """Count one answer that has left."""
         self.count += 1
@@ -107,6 +116,19 @@ class Tally:
         """Return what was counted by path, source and status, of answers that have left; not to be changed."""
         self._count()
         return dict(self._cells)
+
+    def taken(self) -> dict[tuple[str, str, int], Cell]:
+        """Return what was counted and begin anew: for another tally to :meth:`merge`."""
+        self._count()
+        with self._lock:
+            cells, self._cells, self._by_target = self._cells, {}, {}
+        return cells
+
+    def merge(self, cells: dict[tuple[str, str, int], Cell]) -> None:
+        """Add what another process counted."""
+        with self._lock:
+            for key, cell in cells.items():
+                self._cells.setdefault(key, Cell()).merge(cell)
 
     def sources(self) -> dict[str, int]:
         """Count the answers that have left by where they came from."""

@@ -29,6 +29,11 @@ class View:
         return self._app.journal
 
     @property
+    def app(self) -> App:
+        """What answers the requests."""
+        return self._app
+
+    @property
     def tally(self) -> Tally:
         """How many answers there were, by path, source and status; also without a journal."""
         return self._app.tally

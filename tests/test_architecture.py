@@ -25,9 +25,10 @@ FLOORS = (
     ("forwarder", "keys", "faults"),
     ("app",),
     ("known", "connection", "recording", "admin"),
-    ("server", "options"),
-    ("view",),
+    ("server", "options", "startable"),
+    ("view", "alone", "crew"),
     ("stub",),
+    ("worker",),
     ("cli", "datatrove", "pytest_plugin"),
     ("__main__",),
 )

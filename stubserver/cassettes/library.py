@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -90,7 +91,7 @@ class Library:
             drift=self._drift,
             scrub=self._scrub,
             positions=self._positions,
-            salt=hash(("named", name)) & (2**64 - 1) if name else 0,
+            salt=int.from_bytes(blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()) if name else 0,
         )
 
     @property
@@ -141,6 +142,12 @@ class Library:
         with self._lock:
             named = self._named.get(file.name) if self._by_name.get(file.name) is file else None
         return self._all.played(recording) + (named.played(recording) if named is not None else 0)
+
+    def share(self, positions: Positions) -> None:
+        """Count in *positions* from now on, which other processes do, too; before anything was played."""
+        self._positions = positions
+        for playlist in (self._all, *self._named.values()):
+            playlist.share(positions)
 
     def reset(self) -> None:
         """Forget what was played, everywhere."""

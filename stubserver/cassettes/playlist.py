@@ -135,6 +135,10 @@ class Playlist:
         self._newcomers = Newcomers()
         self._catalogue = Catalogue(reels)
 
+    def share(self, positions: Positions) -> None:
+        """Count in *positions* from now on."""
+        self._positions, self._lock = positions, positions.lock
+
     @property
     def recordings(self) -> list[Recording]:
         """All of them, in order: made now, which takes time and memory when there are many. See also ``len``."""
@@ -159,6 +163,13 @@ class Playlist:
 
     def play(self, key: bytes, request: Request) -> Played | Exhausted | None:
         """Find the recording for *request*, whose key is *key*, and mark it as played; None when there is none."""
+        queue = self._queues.get(key)
+        if (
+            isinstance(queue, Played)
+            and self._policy is OnExhausted.LAST
+            and self._positions.again(queue.recording.mark ^ self._salt)
+        ):
+            return queue  # what was played before and is alone with its key needs no lock
         with self._lock:
             queue = self._queues.get(key) or self._queue(key, self._catalogue.find)
             if isinstance(queue, Played):

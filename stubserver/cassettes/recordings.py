@@ -8,6 +8,7 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, overload
@@ -37,6 +38,7 @@ _ALL_BITS: Final = 2**64 - 1
 # key, the body's half of the loose key, normal route, offset, place, number, length, check, size, flags
 _ROW: Final = Struct("<24s16s8sQQIIIII")
 _PLACE: Final = Struct("<Q")
+_KEY: Final = Struct("<QQQ")
 _PLACE_AT: Final = 24 + 16 + 8 + 8
 _HALVES: Final = Struct(f"<QQ{_ROW.size - 16}x")
 _PIECE: Final = 4096 * _ROW.size
@@ -152,7 +154,7 @@ class Reel(Sequence[Recording]):
         key, loose, normal, offset, place, number, length, check, size, flags = found
         loose = key[:ROUTE_SIZE] + loose if flags & _LOOSE else key
         stream, kept = flags & _STREAM != 0, self._kept.get(row) if self._kept else None
-        mark = hash((file.mark, number, check, key)) & _ALL_BITS or 1
+        mark = hash((file.mark, number, check, *_KEY.unpack(key))) & _ALL_BITS or 1
         return Recording(file, number, offset, length, check, key, loose, normal, stream, size, kept, row, place, mark)
 
     def append(self, made: Recording) -> None:
@@ -221,7 +223,8 @@ class CassetteFile:
     def __post_init__(self) -> None:
         """Begin with no recordings; ``mark`` stands for the path."""
         self.recordings = Reel(self)
-        self.mark = hash(str(self.path))
+        # Not of hash() of a text or of bytes, which is another one in every process.
+        self.mark = int.from_bytes(blake2b(str(self.path).encode("utf-8", "surrogateescape"), digest_size=7).digest())
 
     def part(self, offset: int, length: int) -> bytes:
         """Return a part of the file: from memory, or else from the disk."""

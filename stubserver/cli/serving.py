@@ -141,6 +141,7 @@ _KEY: Final = click.option(
 @click.option("--limit", multiple=True, metavar="rpm=N,tpm=N", help="Rate limits, for each key and model; repeatable.")
 @click.option("--max-body", type=click.IntRange(min=1), metavar="BYTES", help="Largest request body (64 MB).")
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="SECONDS", help="For a request to arrive (10).")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes that share the port (1).")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Open at the same time (16384).")
 @_KEY
 @_admin_options
