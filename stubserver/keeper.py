@@ -20,7 +20,7 @@ from stubserver.relay import Relayed
 from stubserver.scrubbing import Scrubber
 from stubserver.wire import HOP_BY_HOP
 
-__all__ = ["Keeper", "Kept", "Per", "RecordMode", "prepare_target", "storable"]
+__all__ = ["Keeper", "Kept", "Per", "RecordMode", "cassettes_of", "prepare_target", "storable"]
 
 _PART_BYTES: Final = 50_000_000
 _NOT_STORED: Final = HOP_BY_HOP | {"content-encoding", "content-length"}
@@ -85,6 +85,9 @@ class Keeper:
         if not self._in_folder and target.suffix not in {".yaml", ".yml"}:
             msg = f"{target}: cassettes are recorded as YAML; give a name that ends in .yaml, or a folder that exists"
             raise UsageError(msg)
+        if per is not Per.RUN and not self._in_folder:
+            msg = f"{target}: what is divided by {per} needs a folder to be written to, and this is one file"
+            raise UsageError(msg)
 
     def keep(self, request: Request, head: Response, relayed: Relayed) -> Kept:
         """Keep one answer, or say why not; never raises for what a client or an upstream sent."""
@@ -102,6 +105,8 @@ class Keeper:
         path = self._path(interaction.request)
         try:
             item = item_text(interaction)
+            if len(item) > _PART_BYTES:
+                return Kept("", "the answer is too large to keep")
             with self._lock:
                 path = self._part(path, len(item))
                 writer = self._writers.setdefault(path, Writer(path, self._fsync))
@@ -192,19 +197,28 @@ def prepare_target(target: Path, mode: RecordMode, say: Callable[[str], None], p
     In a folder only files whose names begin with *prefix* are touched: others may be another process's.
     ``once`` becomes ``none`` for a cassette that exists; ``all`` puts an existing one aside and begins anew.
     """
-    if target.is_dir():
-        for path in sorted([*target.glob(f"{prefix}*.yaml"), *target.glob(f"{prefix}*.yml")]):
-            _mend(path, say)
-    if target.is_dir() or not target.exists():
-        return RecordMode.NEW_EPISODES if mode is RecordMode.ONCE else mode
+    there = cassettes_of(target, prefix)
     if mode is RecordMode.ONCE:
-        return RecordMode.NONE
-    _mend(target, say)
-    if mode is RecordMode.ALL and target.stat().st_size:
-        aside = target.with_name(f"{target.name}.before")
-        target.replace(aside)
-        say(f"{target}: recorded anew; the old cassette is kept as {aside.name}")
+        mode = RecordMode.NONE if there else RecordMode.NEW_EPISODES
+        if there:
+            return mode
+    for path in there:
+        _mend(path, say)
+        if mode is RecordMode.ALL and path.stat().st_size:
+            aside = path.with_name(f"{path.name}.before")
+            path.replace(aside)
+            say(f"{path}: recorded anew; the old cassette is kept as {aside.name}")
     return mode
+
+
+def cassettes_of(target: Path, prefix: str = "") -> list[Path]:
+    """Return the files that were recorded to *target*: those in a folder, or the one file with its further parts."""
+    if target.is_dir():
+        return sorted([*target.glob(f"{prefix}*.yaml"), *target.glob(f"{prefix}*.yml")])
+    found: list[Path] = []
+    while (part := _part_of(target, len(found) + 1)).exists():
+        found.append(part)
+    return found
 
 
 def _mend(path: Path, say: Callable[[str], None]) -> None:

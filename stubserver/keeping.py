@@ -19,7 +19,6 @@ _ENDS: Final = frozenset(
     {
         "response.completed",
         "response.incomplete",
-        "response.failed",
         "message_stop",
         "transcript.text.done",
         "speech.audio.done",
@@ -27,7 +26,18 @@ _ENDS: Final = frozenset(
         "image_edit.completed",
     }
 )
-_KNOWN_STREAMS: Final = (b"chat.completion.chunk", b"text_completion", b'"type":"response.', b'"type": "response.')
+# Streams of these kinds have a last event; of any other, the end of its framing has to do.
+_ENDING: Final = (
+    "response.",
+    "message_",
+    "content_block_",
+    "transcript.",
+    "speech.",
+    "image_generation.",
+    "image_edit.",
+)
+_CHUNKS: Final = frozenset({"chat.completion.chunk", "text_completion"})
+_ERRORS: Final = frozenset({"error", "response.failed"})
 
 
 def why_not(status: int, headers: Headers, body: bytes, statuses: frozenset[int] = KEPT_STATUSES) -> str | None:
@@ -54,18 +64,21 @@ def _why_not_stream(body: bytes) -> str | None:
     events = sse.split(body)
     if not events or not events[-1].endswith((b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")):
         return "the stream ends within an event"
-    ended = False
+    ends, ended = False, False
     for event in events:
         data = sse.data_of(event)
         if data is None:
             continue
         value = json_value(data)
-        if isinstance(value, dict) and (value.get("error") or value.get("type") == "error"):
+        ended = ended or data.strip() == b"[DONE]"
+        if not isinstance(value, dict):
+            continue
+        kind = str(value.get("type"))
+        if value.get("error") or kind in _ERRORS:
             return "the stream holds an error"
-        ended = ended or data.strip() == b"[DONE]" or (isinstance(value, dict) and value.get("type") in _ENDS)
-    if not ended and any(mark in body for mark in _KNOWN_STREAMS):
-        return "the stream ends without its last event"
-    return None
+        ended = ended or kind in _ENDS
+        ends = ends or str(value.get("object")) in _CHUNKS or kind.startswith(_ENDING)
+    return "the stream ends without its last event" if ends and not ended else None
 
 
 def decoded(headers: Headers, body: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from stubserver.cassettes.library import rank_name
 from stubserver.cassettes.writer import Fsync
 from stubserver.errors import UsageError
 from stubserver.forwarder import Forwarder, Once, Recording
-from stubserver.keeper import Keeper, Per, RecordMode, prepare_target
+from stubserver.keeper import Keeper, Per, RecordMode, cassettes_of, prepare_target
 from stubserver.keeping import KEPT_STATUSES
 from stubserver.messages import Request
 from stubserver.scrubbing import Hook, Scrubber
@@ -93,6 +93,13 @@ class Plan:
     def records(self) -> bool:
         """Whether anything is written."""
         return self._mode is not RecordMode.NONE
+
+    @property
+    def parts(self) -> list[Path]:
+        """The further parts of the one cassette that is recorded to: what is in them was recorded, too."""
+        if not self.records or self._target is None or self._target.is_dir():
+            return []
+        return cassettes_of(self._target)[1:]
 
     @property
     def file_prefix(self) -> str:

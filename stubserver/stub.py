@@ -116,6 +116,7 @@ class StubServer(View, Startable):
             from stubserver.recording import Plan  # noqa: PLC0415  # start-up: only recording and forwarding need it
 
             self._plan = Plan(recorded, record_mode, upstream, recording, notes.append)
+            places = [*places, *self._plan.parts]
         self._rules = Rules(tuple(match_on.split(",") if isinstance(match_on, str) else match_on), tuple(ignore))
         index_path, index_above = options.index_path(index)
         self._library = Library(

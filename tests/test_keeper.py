@@ -202,3 +202,36 @@ def test_a_hook_that_fails_costs_the_recording_alone(tmp_path: Path) -> None:
     keeper, _ = keeping(tmp_path / "t.yaml", scrubber=Scrubber(hooks=[fails]))
 
     assert keeper.keep(request(ask()), HEAD, WHOLE).why_not == "a hook failed: KeyError"
+
+
+def test_an_answer_larger_than_a_file_may_be_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PART_BYTES", 2000)
+    keeper, _ = keeping(tmp_path / "t.yaml")
+
+    assert "too large" in keeper.keep(request(ask()), HEAD, WHOLE._replace(body=b'"%b"' % (b"x" * 2000))).why_not
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("per", [Per.PATH, Per.MODEL, Per.DAY])
+def test_one_file_cannot_be_divided(per: Per, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs a folder"):
+        keeping(tmp_path / "t.yaml", per=per)
+
+
+@pytest.mark.parametrize(("mode", "settled"), [("once", "none"), ("new_episodes", "new_episodes"), ("all", "all")])
+def test_what_a_mode_means_for_a_folder_and_for_a_file_with_parts(mode: str, settled: str, tmp_path: Path) -> None:
+    for target in (tmp_path / "folder", tmp_path / "t.yaml"):
+        names = ["a.yaml", "b.yml"] if target.suffix == "" else ["t.yaml", "t-2.yaml"]
+        folder = target if target.suffix == "" else tmp_path
+        for name in names:
+            vcrpys(folder / name, recorded())
+        said: list[str] = []
+
+        assert prepare_target(target, RecordMode(mode), said.append) == settled
+        assert [(folder / name).exists() for name in names] == [mode != "all"] * 2
+        assert [(folder / f"{name}.before").exists() for name in names] == [mode == "all"] * 2
+        assert len(said) == 2 * (mode == "all")
+
+
+def test_once_records_to_a_folder_that_is_empty(tmp_path: Path) -> None:
+    assert prepare_target(tmp_path, RecordMode.ONCE, lambda _: None) == "new_episodes"

@@ -193,6 +193,32 @@ def test_equal_requests_at_once_give_one_consistent_cassette(up: Upstream, tape:
     assert 3 <= len(loaded(tape)) == len(up.asked) <= 12
 
 
+def test_the_parts_of_a_long_recording_are_known_to_the_next_run(
+    up: Upstream, tape: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stubserver.keeper._PART_BYTES", 2500)
+    with recording(tape, up) as stub:
+        for number in range(6):
+            ask(stub, chat(str(number)))
+    parts = len(list(tape.parent.glob("tape*.yaml")))
+    with recording(tape, up) as stub:
+        sources = [ask(stub, chat(str(number)))[1]["x-stubserver-source"] for number in range(7)]
+
+    assert parts > 1
+    assert sources == ["replayed"] * 6 + ["recorded"]
+
+
+def test_mode_all_replaces_what_is_in_a_folder(up: Upstream, tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        up.otherwise = answer(b'{"a": "%b"}' % text.encode())
+        with recording(tmp_path, up, "all", cassette_per="model") as stub:
+            ask(stub, chat())
+            ask(stub, chat("two"))
+    with StubServer(tmp_path, fallback="error", on_exhausted="error") as stub:
+        assert [ask(stub, chat())[2] for _ in range(1)] == [b'{"a": "new"}']
+        assert ask(stub, chat())[0] == 404
+
+
 def test_with_an_interval_the_disk_is_told_at_the_end(
     up: Upstream, tape: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
