@@ -168,13 +168,12 @@ class Connection:
         if pieces is None:
             pieces = answer.rendered[flags] = wire.render(answer.response, flags)
         if len(pieces) == 1:
-            self._send(pieces[0])
-            delivery.first = delivery.last = _now()
+            delivery.first = delivery.last = self._send(pieces[0])
         else:
             for piece in pieces:
-                self._send(piece)
-                delivery.sent(_now())
-            delivery.last = _now()
+                when = self._send(piece)
+                delivery.sent(when)
+            delivery.last = when
         return self._goes_on(answer, flags)
 
     def _goes_on(self, answer: Answer, flags: int) -> bool:
@@ -186,18 +185,18 @@ class Connection:
 
     def _perform(self, steps: Generator[Step], answer: Answer, flags: int) -> bool:
         """Send an answer step by step; False when the connection ends with it."""
+        when = 0.0
         with closing(steps):
             for step in steps:
                 if step.delay > 0:
                     self._pause(step.delay, leaves=step.leaves)
                 if step.data:
-                    self._send(step.data)
-                    self._delivery.sent(_now())
+                    self._delivery.sent(when := self._send(step.data))
                 if step.end == "reset":
                     self._reset()
                 if step.end:
                     return False
-        self._delivery.last = _now()
+        self._delivery.last = when or _now()
         return self._goes_on(answer, flags)
 
     def _pause(self, seconds: float, *, leaves: bool = False) -> None:
@@ -218,35 +217,39 @@ class Connection:
         with closing(live.pieces()) as pieces:
             try:
                 next(pieces, b"")  # nothing yet; but from here on it hears of a client that left
-                self._send(framing.head)
-                self._delivery.sent(_now())
+                self._delivery.sent(when := self._send(framing.head))
                 for data in pieces:
                     piece = framing.piece(data)
                     if piece:
-                        self._send(piece)
-                        self._delivery.sent(_now())
+                        self._delivery.sent(when := self._send(piece))
             except UpstreamError:
                 # The rest will not come. A reset says so even where the end of the connection is the end of the body.
                 self._reset()
                 return False
         if framing.end:
-            self._send(framing.end)
-        self._delivery.last = _now()
+            when = self._send(framing.end)
+        self._delivery.last = when
         if framing.closes:
             self._sock.shutdown(socket.SHUT_WR)
         return not framing.closes
 
-    def _send(self, piece: bytes) -> None:
-        """Send all of *piece*; a client that does not read is given the time a body of that size may take."""
+    def _send(self, piece: bytes) -> float:
+        """Send all of *piece*; a client that does not read is given the time a body of that size may take.
+
+        Return when that was: not later than anything that the client does because of it.
+        """
+        now = _now()
         sent = self._sock.send(piece)
         if sent == len(piece):
-            return
+            return now
         until = time.monotonic() + self._settings.timeout + len(piece) / _UPLOAD_SPEED
         rest = memoryview(piece)[sent:]
         while rest:
             if time.monotonic() > until:
                 raise TimeoutError
+            now = _now()
             rest = rest[self._sock.send(rest) :]
+        return now
 
     def _arm(self, *, idle: bool) -> None:
         """Set how long the next bytes may take: idle time between requests, a deadline in all within one."""

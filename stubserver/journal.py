@@ -150,6 +150,7 @@ class Journal:
         """As long as no entry has larger bodies than this, the number of entries bounds their bytes as well."""
         self._unfair = False
         self._number = 0
+        self._cleared = 0
         self._lock = Lock()
 
     def skip(self, entries: int) -> None:
@@ -186,6 +187,7 @@ class Journal:
         """Forget the entries; the numbers go on."""
         with self._lock:
             self._kept.clear()
+            self._cleared = self._number
 
     def get(self, number: int) -> Entry | None:
         """Return the entry with this number, None when it is not kept, or not any more."""
@@ -222,6 +224,13 @@ class Journal:
     def total(self) -> int:
         """How many entries were written since the start."""
         return self._number
+
+    @property
+    def forgotten(self) -> int:
+        """How many entries had to go since the journal was last emptied, because there were too many."""
+        with self._lock:
+            oldest = self._kept[0][0] if self._kept else self._number + 1
+            return max(oldest - 1 - self._cleared, 0) if self._kept.maxlen else 0
 
     def __len__(self) -> int:
         """Count the entries that are kept."""

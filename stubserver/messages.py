@@ -154,13 +154,12 @@ Script = Callable[[Response, int], Generator[Step]]
 class Answer:
     """A response and where it came from.
 
-    ``source`` is replayed, recorded, forwarded, dummy, unmatched or fault;
-    ``cassette`` is ``<file>#<n>`` for a recording;
-    ``drift`` holds the JSON paths in which the played recording differs from the request. ``rendered`` keeps the
-    bytes of the answer by connection flags once they were made: they follow from ``response`` alone. ``live`` is there
-    while the body is still coming from an upstream; ``response`` is then its head. ``script`` sends the answer in steps
-    of its own, paced or broken on purpose, in place of its bytes all at once. ``note`` says what went wrong, or why it
-    was not recorded; ``fault`` what was done to it on purpose, or in its place (``source`` is then fault, too).
+    ``source`` is replayed, recorded, forwarded, dummy, unmatched or fault; ``cassette`` is ``<file>#<n>`` for a
+    recording; ``drift`` holds the JSON paths in which that differs from the request. ``rendered`` keeps the bytes of
+    the answer by connection flags once they were made: they follow from ``response`` alone. ``live`` is there while the
+    body is still coming from an upstream; ``response`` is then its head. ``script`` sends the answer in steps of its
+    own, paced or broken on purpose, in place of its bytes all at once. ``note`` says what went wrong, or why it was not
+    recorded; ``fault`` what was done to it on purpose, or in its place (``source`` is then fault, too).
     """
 
     response: Response

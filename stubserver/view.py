@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from stubserver.app import App
 from stubserver.cassettes.library import Library, Report
@@ -12,8 +13,11 @@ from stubserver.tally import Tally
 if TYPE_CHECKING:
     from stubserver.faults import Faults
     from stubserver.recording import Plan
+    from stubserver.verdict import Verdict
 
 __all__ = ["View"]
+
+_LEAVING_SECONDS: Final = 0.5  # an answer may be with its client before we have written down that it is
 
 
 class View:
@@ -42,6 +46,21 @@ class View:
     def faults(self) -> Faults:
         """What goes wrong on purpose: ``faults.add("429", first=2)``; may be changed while the server runs."""
         return self._app.faulty()
+
+    def verdict(self) -> Verdict:
+        """Judge the client by what it did when something went wrong; see :func:`stubserver.verdict.judge`."""
+        from stubserver.verdict import judge  # noqa: PLC0415  # start-up: only who asks needs it
+
+        until = time.monotonic() + _LEAVING_SECONDS
+        while time.monotonic() < until and not all(entry.done for entry in self.journal if entry.delivery.received):
+            time.sleep(0.001)
+        return judge(self.journal, self._library.rules.key, self.journal.forgotten)
+
+    def assert_resilient(self) -> None:
+        """Raise AssertionError, with the reasons, when the client is not as it should be when something goes wrong."""
+        verdict = self.verdict()
+        if not verdict.passed:
+            raise AssertionError(f"the client is not resilient\n{verdict}")
 
     @property
     def unplayed(self) -> list[str]:

@@ -19,7 +19,7 @@ FLOORS = (
     ("wire", "scrubbing", "comparison", "upstream"),
     ("cassettes", "dummy", "journal", "tally", "keeping", "relay"),
     ("folding", "rewriting"),
-    ("replay", "misses", "listing", "keeper", "pacing", "drift", "interchange"),
+    ("replay", "misses", "listing", "keeper", "pacing", "verdict", "drift", "interchange"),
     ("stored",),
     ("recorder", "building", "places", "remote"),
     ("forwarder", "keys", "faults"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stubserver import __version__
+from stubserver.admin import fault_calls
 from stubserver.admin.calls import Call, RefusedError, json_body
 from stubserver.dummy.errors import json_response
 from stubserver.errors import UsageError
@@ -99,7 +101,24 @@ def _put_pace(context: Context, value: Pace) -> None:
     context.app.pacer = pacer_of(value)
 
 
+def _get_fault(name: str, context: Context) -> Any:  # noqa: ANN401  # what the setting is
+    return fault_calls.get(context, name)
+
+
+def _put_fault(name: str, context: Context, value: Any) -> None:  # noqa: ANN401  # what was checked
+    fault_calls.put(context, name, value)
+
+
 SETTINGS: Final[dict[str, Setting]] = {
     "pace": Setting(_get_pace, _check_pace, _put_pace),
+    **{
+        name: Setting(partial(_get_fault, name), check, partial(_put_fault, name))
+        for name, check in (
+            ("faults", fault_calls.check_faults),
+            ("limits", fault_calls.check_limits),
+            ("fault_triggers", fault_calls.check_triggers),
+            ("fault_seed", fault_calls.check_seed),
+        )
+    },
     "fallback": Setting(lambda context: str(context.app.fallback), _check_fallback, _put_fallback),
 }

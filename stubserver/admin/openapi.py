@@ -68,6 +68,7 @@ _TOLD: Final = {
     "GET /cassettes/{name}/file": _Told(
         "One file as it is.", kind="application/octet-stream", rest="name", statuses=(404, 410)
     ),
+    "GET /verdict": _Told("What the client did when something went wrong, judged.", "Verdict"),
     "POST /reset": _Told("Forget what was played, and the journal.", "", "Nothing", good=204, may_be_empty=True),
     "GET /settings": _Told("What the server is set to.", "Settings"),
     "PUT /settings": _Told("Change settings: all that are named, or none.", "Settings", "Changes", (409,)),

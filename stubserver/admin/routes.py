@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from stubserver.admin import cassette_calls, control, feed, journal_calls, misses_calls, static
+from stubserver.admin import cassette_calls, control, fault_calls, feed, journal_calls, misses_calls, static
 from stubserver.admin.calls import Call, RefusedError, call_of
 from stubserver.admin.context import Context
 from stubserver.admin.patterns import FIELDS
@@ -71,6 +71,7 @@ ROUTES: Final = (
     Route("GET", "/interactions/(.+)", cassette_calls.interaction),
     Route("GET", "/cassettes", cassette_calls.cassettes),
     Route("GET", "/cassettes/(.+)/file", cassette_calls.download),
+    Route("GET", "/verdict", fault_calls.verdict),
     Route("POST", "/reset", control.reset),
     Route("GET", "/settings", control.settings),
     Route("PUT", "/settings", control.change),

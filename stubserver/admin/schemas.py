@@ -13,7 +13,7 @@ _COUNT: Final[_Schema] = {"type": "integer", "minimum": 0}
 _FLAG: Final[_Schema] = {"type": "boolean"}
 _MS: Final[_Schema] = {"type": ["number", "null"], "minimum": 0}
 _ANY: Final[_Schema] = {}
-_SOURCE: Final[_Schema] = {"enum": ["replayed", "recorded", "forwarded", "dummy", "unmatched"]}
+_SOURCE: Final[_Schema] = {"enum": ["replayed", "recorded", "forwarded", "dummy", "unmatched", "fault"]}
 _LONGEST: Final = 10_000
 _MOST: Final = 10**15 - 1
 
@@ -138,7 +138,21 @@ _PACE: Final[_Schema] = {
     },
     "additionalProperties": False,
 }
-_CHANGES: Final = {"fallback": {"enum": ["dummy", "error", "forward"]}, "pace": _PACE}
+_SPEC: Final[_Schema] = {
+    "anyOf": [{"type": "string", "minLength": 1}, {"type": "object", "required": ["fault"]}],
+    "description": "As --fault takes it, or an object with fault and its options; `stubserver faults` lists them.",
+    "examples": ["429,first=2", {"fault": "reset", "after-events": 3, "p": 0.1}],
+}
+_RATE: Final[_Schema] = {**_TEXT, "examples": ["rpm=60,tpm=90000,model=gpt-4o*"]}
+_CHANGES: Final = {
+    "fallback": {"enum": ["dummy", "error", "forward"]},
+    "pace": _PACE,
+    "faults": {"type": "array", "items": _SPEC, "maxItems": 1000},
+    "limits": {"type": "array", "items": _RATE, "maxItems": 1000},
+    "fault_triggers": _FLAG,
+    "fault_seed": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
+}
+_SET: Final = {**_CHANGES, "faults": _list(_TEXT), "limits": _list(_TEXT)}
 
 SCHEMAS: Final[dict[str, _Schema]] = {
     "Error": _object(
@@ -209,7 +223,17 @@ SCHEMAS: Final[dict[str, _Schema]] = {
         }
     ),
     "Cassettes": _listing("cassettes", ref("CassetteFile")),
-    "Settings": _object({**_CHANGES, "read_only": {"type": "object"}}),
+    "Settings": _object({**_SET, "read_only": {"type": "object"}}),
     "Changes": _object(_CHANGES, needed=False),
+    "Verdict": _object(
+        {
+            "passed": _FLAG,
+            "requests": _COUNT,
+            "attempts": _COUNT,
+            "failed": _COUNT,
+            "findings": _list(_object({"what": _TEXT, "request": _TEXT, "detail": _TEXT, "entries": _list(_COUNT)})),
+            "forgotten": _COUNT,
+        }
+    ),
     "Nothing": {**_object({}), "description": "Nothing need be said; an empty object may be."},
 }

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "diff": "comparing",
     "scrub": "cassettes",
     "faults": "faults",
+    "verdict": "faults",
     "index": "indexing",
     "import": "interchange",
     "export": "interchange",

@@ -1,12 +1,23 @@
-"""``faults``: the list of what can go wrong on purpose."""
+"""``faults`` and ``verdict``: what can go wrong on purpose, and what a client did when it went wrong."""
 
 from __future__ import annotations
 
 import json
+import sys
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
-__all__ = ["faults"]
+from stubserver.cli.printing import plain
+from stubserver.errors import UsageError
+from stubserver.verdict import Verdict
+
+__all__ = ["faults", "verdict"]
+
+_PATIENCE: Final = 30.0
 
 _TITLES = {
     "timing": "Time (may come beside any other)",
@@ -42,3 +53,39 @@ def faults(*, as_json: bool) -> None:
                 )
         click.echo()
     click.echo(_OPTIONS)
+
+
+@click.command()
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server is.")
+@click.option("--admin-token", envvar="STUBSERVER_ADMIN_TOKEN", metavar="TOKEN", help="The server's, if it has one.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def verdict(url: str, admin_token: str | None, *, as_json: bool) -> None:
+    """Judge the client of a running server by what it did when something went wrong.
+
+    The exit status is 1 when there is something to say against it.
+    """
+    found = _asked(url, admin_token)
+    click.echo(
+        json.dumps(found, indent=2) if as_json else "\n".join(map(plain, str(Verdict.of_json(found)).splitlines()))
+    )
+    if not found["passed"]:
+        sys.exit(1)
+
+
+def _asked(url: str, token: str | None) -> dict[str, Any]:
+    """Ask the server at *url*. Raises UsageError when it cannot be asked."""
+    place = urlsplit(url if "//" in url else f"//{url}")
+    if not place.hostname or place.scheme not in {"", "http"}:
+        raise UsageError(f"{url} is no address of a server: give http://127.0.0.1:8080")
+    connection = HTTPConnection(place.hostname, place.port or 80, timeout=_PATIENCE)
+    try:
+        connection.request("GET", "/__admin/verdict", headers={"authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        value = json.loads(answer.read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise UsageError(f"cannot ask {url}: {error}; is a stubserver running there, with its admin API?") from error
+    finally:
+        connection.close()
+    if answer.status != HTTPStatus.OK:
+        raise UsageError(f"{url} says: {value['error']['message']}")
+    return dict(value)

@@ -25,6 +25,7 @@ from stubserver.messages import Headers, Request, Response
 __all__ = ["Limit", "Limits", "Taken", "limit_of"]
 
 _MINUTE: Final = 60.0
+_ROUNDING: Final = 1e-6  # who comes at the very time that was said is not turned away for it
 _MOST: Final = 10**9
 _MOST_BUCKETS: Final = 10_000
 _BYTES_A_TOKEN: Final = 4
@@ -161,7 +162,7 @@ def _tokens(asked: Asked) -> int:
 
 def _refusal(asked: Asked, pair: _Pair, costs: tuple[int, int]) -> Response | None:
     for bucket, cost, what in zip(pair, costs, ("requests", "tokens"), strict=True):
-        if bucket is None or bucket.level >= cost:
+        if bucket is None or bucket.level >= cost - _ROUNDING:
             continue
         if cost > bucket.capacity:
             return _too_large(asked, what, bucket.capacity, cost, _headers(pair))
