@@ -18,7 +18,7 @@ from stubserver import replay
 from stubserver.answers import printable, source_headers
 from stubserver.canonical import Rules, json_value
 from stubserver.cassettes.playlist import Exhausted, Played, Playlist
-from stubserver.cassettes.recordings import CassetteFile, Recording
+from stubserver.cassettes.recordings import Recording
 from stubserver.dummy.errors import envelope
 from stubserver.errors import CassetteError
 from stubserver.messages import Answer, Request, Response
@@ -53,7 +53,7 @@ class Recorder:
     def __init__(self, rules: Rules, error_status: int) -> None:
         self._rules = rules
         self._error_status = error_status
-        self._made: OrderedDict[tuple[CassetteFile, int, str], Answer] = OrderedDict()
+        self._made: OrderedDict[tuple[int, int, str], Answer] = OrderedDict()
         self._made_bytes = 0
         self._newcomers = Newcomers()
         self._lock = Lock()
@@ -70,7 +70,7 @@ class Recorder:
         recording = played.recording
         answer = None
         if not played.other_mode:
-            answer = self._made.get((recording.file, recording.number, accepted))
+            answer = self._made.get((recording.file.serial, recording.number, accepted))
         if answer is None:
             answer = self._make(played, request, accepted)
         return self._drifted(answer, recording, request) if played.drifted else answer
@@ -113,7 +113,7 @@ class Recorder:
         return import_module("stubserver.stored")  # start-up: only an index needs it
 
     def _keep(self, recording: Recording, accepted: str, answer: Answer, most: int) -> None:
-        key = recording.file, recording.number, accepted
+        key = recording.file.serial, recording.number, accepted
         with self._lock:
             if key in self._made:
                 return  # another thread was quicker

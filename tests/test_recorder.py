@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 from pathlib import Path
@@ -14,6 +15,7 @@ from stubserver import recorder as recorder_module
 from stubserver.canonical import Rules
 from stubserver.cassettes.library import Library
 from stubserver.cassettes.playlist import Played
+from stubserver.cassettes.recordings import CassetteFile
 from stubserver.messages import Answer, Request, header
 from stubserver.recorder import Fallback, Recorder, source_headers
 
@@ -217,3 +219,18 @@ def test_the_headers_of_a_source_can_be_sent(label: str) -> None:
     assert [name for name, _ in headers] == ["x-stubserver-source", "x-stubserver-cassette"]
     assert all(value.isascii() and value.isprintable() for _, value in headers)
     assert source_headers("dummy") == (("x-stubserver-source", "dummy"),)
+
+
+def test_what_is_kept_of_a_file_that_was_read_again_is_the_answer_alone(tmp_path: Path) -> None:
+    """Its text may be megabytes: one that grows while it is served would be kept as often as it was read."""
+    stage = Stage(tmp_path, recorded(ask()))
+    stage.play(request(ask()))
+
+    tape(tmp_path / "tapes" / "chat.yaml", recorded(ask(), {"another": "answer"}))
+    stage.library.reload()
+    stage.play(request(ask()))
+
+    gc.collect()
+    path = stage.library.files[0].path
+    files = [each for each in gc.get_objects() if isinstance(each, CassetteFile) and each.path == path]
+    assert files == stage.library.files

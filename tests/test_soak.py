@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from fuzzing import memory
-from raw import Raw, chat, eventually
+from raw import Raw, chat, eventually, post
 from tapes import ask, recorded, tape
 
 from stubserver import StubServer
@@ -32,6 +32,10 @@ WORKERS = 4
 MOST_GROWTH = 30_000_000 if SECONDS >= 300 else 150_000_000
 SOURCES = {"replayed", "recorded", "forwarded", "dummy", "unmatched", "fault", "refused"}
 CHAT = "/v1/chat/completions"
+FAULTS = (
+    *("503", "rate-limit", "delay=5", "bandwidth=100000", "reset", "close", "reset,after-bytes=100", "length-long=10"),
+    *("no-done", "bad-event=1", "repeat-event", "split-utf8", "truncate=1", "crlf", "html", "empty", "garbage=50"),
+)
 
 
 class Load:
@@ -64,8 +68,10 @@ class Load:
             "reload": lambda: self._change(random),
             "leave": lambda: self._leave(random),
             "garbage": lambda: self._garbage(random),
+            "fault": lambda: self._fault(random),
+            "forget": lambda: self._forget(recorder),
         }
-        names = random.choices(list(things), weights=(20, 20, 10, 5, 15, 5, 10, 1, 8, 6), k=1000)
+        names = random.choices(list(things), weights=(20, 20, 10, 5, 15, 5, 10, 1, 8, 6, 8, 2), k=1000)
         for name in iter(lambda: random.choice(names), None):
             if self.ended.is_set():
                 break
@@ -140,6 +146,23 @@ class Load:
         with self._raw() as client, suppress(OSError):
             client.send(random.randbytes(random.randrange(1, 200)) + b"\r\n\r\n").half_close()
             assert b" 5" not in client.rest()[:12]
+
+    def _fault(self, random: Random) -> None:
+        """Ask for a fault, and take what comes."""
+        wish = random.choice(FAULTS)
+        stream = random.random() < 0.5
+        body = json.dumps(ask(f"known {random.randrange(20)}", stream=stream)).encode()
+        self._count(self.left, "served")
+        with self._raw() as client:
+            client.send(post(body, "Connection: close", f"x-stubserver-fault: {wish}"))
+            assert client.rest() or wish in {"reset", "hang-up", "close"}
+
+    def _forget(self, client: http.client.HTTPConnection) -> None:
+        """Play the recordings from the beginning: else each that was played would be recorded once more."""
+        client.request("POST", "/__admin/reset")
+        answer = client.getresponse()
+        answer.read()
+        assert answer.status == 204
 
     def _raw(self) -> Raw:
         host, port = self.served.url.removeprefix("http://").split(":")

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, overload
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _PLACEHOLDER_LENGTH: Final = 64
+_SERIALS: Final = count()
 _Part = TypeVar("_Part")
 _ALL_BITS: Final = 2**64 - 1
 # key, the body's half of the loose key, normal route, offset, place, number, length, check, size, flags
@@ -204,7 +206,8 @@ class CassetteFile:
 
     ``label`` is how messages name the file, ``name`` how ``/__cassette/<name>/`` does. ``kind`` tells what offsets are:
     ``parts`` of the file, of what is ``packed`` in it, or of nothing, because it is read as a ``whole``. ``index`` is
-    where its recordings' answers are stored, and ``index_id`` its number there.
+    where its recordings' answers are stored, and ``index_id`` its number there. ``serial`` is another one for each
+    time that a file is read: who remembers it keeps nothing of the file in memory.
     """
 
     path: Path
@@ -219,6 +222,7 @@ class CassetteFile:
     index: Index | None = None
     index_id: int = 0
     mark: int = 0
+    serial: int = field(default_factory=_SERIALS.__next__)
 
     def __post_init__(self) -> None:
         """Begin with no recordings; ``mark`` stands for the path."""
