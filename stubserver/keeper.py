@@ -187,7 +187,8 @@ def _with_lengths(found: Interaction) -> Interaction:
     request, response = found
     length = str(len(request.body))
     sent: Headers = tuple((n, length if n.lower() == "content-length" else v) for n, v in request.headers)
-    got: Headers = (*response.headers, ("content-length", str(len(response.body))))
+    stated = response.length if request.method == "HEAD" else None
+    got: Headers = (*response.headers, ("content-length", str(len(response.body) if stated is None else stated)))
     return Interaction(request._replace(headers=sent), response._replace(headers=got))
 
 

@@ -54,8 +54,9 @@ class Relay:
         self.events = sse.is_event_stream(header(reply.headers, "content-type"))
         dropped = HOP_BY_HOP | {"content-length"} | _named(reply.headers)
         kept = tuple(pair for pair in reply.headers if pair[0].lower() not in dropped)
-        self.head = Response(reply.status, (*kept, *headers), b"", reply.reason, events=self.events)
         self.length = None if self.events else reply.length
+        stated = None if reply.has_body else reply.length
+        self.head = Response(reply.status, (*kept, *headers), b"", reply.reason, events=self.events, length=stated)
 
     def pieces(self) -> Generator[bytes]:
         """Yield what is to be sent, as it comes: at first nothing, when it is the head's turn.

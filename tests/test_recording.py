@@ -138,6 +138,7 @@ def test_any_method_is_passed_on_and_plays(method: str, up: Upstream, tape: Path
     def asked(stub: StubServer) -> tuple[bytes, bytes]:
         with connect(stub) as client:
             head, _, body = client.send(request).rest().partition(b"\r\n\r\n")
+            assert b"content-length: 7" in head.lower()
             return head.split(b"\r\n")[0], body
 
     with recording(tape, up) as stub:
