@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_upstream import JSON, Upstream, answer, sending, upstream
+from faulty_upstream import JSON, STREAM, WHOLE, Upstream, answer, sending, upstream
 from fuzzing import HARDER, memory
 from raw import GET, PATIENCE, Raw, address_of, chat, eventually, post, serving
 from tapes import ask, recorded, tape
@@ -294,3 +294,66 @@ def test_a_process_may_end_while_answers_are_written() -> None:
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- faults on purpose --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", ["503", "reset,after-bytes=20", "bad-json", "truncate=1", "no-done", "length-short=5"]
+)
+def test_a_fault_is_never_recorded(fault: str, up: Upstream, tmp_path: Path) -> None:
+    """What the client got was broken; what is kept is what the upstream sent, or nothing."""
+    path = tmp_path / "tape.yaml"
+    with StubServer(path, record_mode="new_episodes", upstream=up.url, fault=fault) as stub:
+        for stream in (False, True):
+            with raw(stub.url) as client:
+                client.send(post(json.dumps(ask("hi", stream=stream)).encode(), "Connection: close")).rest()
+    with StubServer(path if path.exists() else (), fallback="error") as stub:
+        assert stub.report.errors == []
+        kept = [recording.interaction().response for recording in stub.library.playlist]
+    assert {response.status for response in kept} <= {200}
+    assert all(response.body in {WHOLE, b"".join(STREAM)} for response in kept)
+
+
+@pytest.mark.parametrize(
+    "fault", ["black-hole", "delay=3600000", "stall=3600000,after-events=1", "event-delay=3600000"]
+)
+@pytest.mark.parametrize("who", ["the client leaves", "the server stops"])
+def test_a_fault_never_leaves_a_thread(fault: str, who: str) -> None:
+    before = threading.active_count()
+    with StubServer(fault=fault) as stub:
+        with raw(stub.url) as client:
+            client.send(chat("hi", stream=True))
+            assert eventually(lambda: stub._server is not None and stub._server.connections == 1)
+            if who == "the server stops":
+                stub.stop(grace=0.1)
+        assert eventually(lambda: stub._server is None or stub._server.connections == 0)
+    assert eventually(lambda: threading.active_count() <= before)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen", "reset"),
+    [
+        ("reset", 0, True),
+        ("close", 0, False),
+        ("reset,after-bytes=20", 20, True),
+        ("close,after-bytes=20", 20, False),
+        ("reset,in-head", None, True),
+        ("close,in-head", None, False),
+    ],
+)
+def test_a_reset_and_an_end_are_told_apart(fault: str, seen: int | None, reset: bool) -> None:  # noqa: FBT001
+    with StubServer(fault=fault) as stub, raw(stub.url) as client:
+        client.send(chat("hi"))
+        found, was_reset = b"", False
+        try:
+            while data := client.sock.recv(65_536):
+                found += data
+        except ConnectionResetError:
+            was_reset = True
+    head, end, body = found.partition(b"\r\n\r\n")
+    assert was_reset == reset
+    assert len(body) == (seen or 0)
+    assert bool(end) == bool(seen)
+    assert bool(head) == (seen != 0)
