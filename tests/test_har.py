@@ -62,6 +62,20 @@ def test_a_form_with_a_file_keeps_its_bytes() -> None:
     assert len(form.interaction.request.body) == 490
 
 
+def test_what_chromium_did_is_carried_and_what_it_did_not_keep_is_said() -> None:
+    found = list(har.read(DATA / "chromium.har"))
+
+    carried = [each.interaction for each in found if isinstance(each, Carried)]
+    assert [i.response.status for i in carried] == [200] * 6 + [400, 200]
+    assert carried[2].response.events
+    assert carried[2].response.body.endswith(b"data: [DONE]\n\n")
+    assert "Zürich — ☃" in carried[3].request.body.decode()
+    assert [each.why for each in found if isinstance(each, Lost)] == [
+        "its request's body was not saved",
+        "it was cut off or blocked: net::ERR_UNSAFE_PORT",
+    ]
+
+
 @given(st.binary(), st.binary(), st.integers(100, 999), st.sampled_from(["text/plain", "text/event-stream", ""]))
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, asked: bytes, answered: bytes, status: int, kind: str

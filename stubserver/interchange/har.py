@@ -23,6 +23,7 @@ from stubserver.messages import Headers, Interaction, Request, Response, header,
 
 __all__ = ["document", "entry", "read"]
 
+_FAILED: Final = ("_error", "_failureText")
 _DECODED: Final = frozenset({"content-encoding", "transfer-encoding"})
 _CHARSET: Final = re.compile(r"charset=\"?(iso-8859-1|windows-1252|us-ascii|shift_jis|gbk|euc-kr)\b", re.IGNORECASE)
 
@@ -147,17 +148,14 @@ def _request(data: dict[str, Any]) -> Request:
 
 
 def _posted(data: dict[str, Any]) -> bytes:
-    posted, size = data.get("postData"), data.get("bodySize")
-    if not isinstance(posted, dict):
-        if isinstance(size, int) and size > 0:
-            raise FormatError("its request's body was not saved")
-        return b""
+    found, size = data.get("postData"), data.get("bodySize")
+    posted = found if isinstance(found, dict) else {}
     kind = str(posted.get("mimeType") or "")
     if isinstance(posted.get("text"), str) and posted["text"]:
         return _bytes(posted, kind, size)
     params = posted.get("params")
     if not isinstance(params, list) or not params:
-        if isinstance(size, int) and size > 0:
+        if _had_body(data):
             raise FormatError("its request's body was not saved")
         return b""
     if "urlencoded" not in kind:
@@ -168,12 +166,23 @@ def _posted(data: dict[str, Any]) -> bytes:
     ).encode()
 
 
+def _had_body(data: dict[str, Any]) -> bool:
+    """Tell whether a request had a body that is not there. Of a form with a file, Chromium says that its size is 0."""
+    size, headers = data.get("bodySize"), _headers(data)
+    length = header(headers, "content-length") or "0"
+    return (
+        (isinstance(size, int) and size > 0)
+        or length.strip("0") != ""
+        or header(headers, "transfer-encoding") is not None
+    )
+
+
 def _response(data: dict[str, Any], entry_data: dict[str, Any]) -> Response:
     status = data.get("status")
-    broken = data.get("_error") or entry_data.get("_error")
+    broken = next((part.get(name) for part in (data, entry_data) for name in _FAILED if part.get(name)), None)
     if broken:
         raise FormatError(f"it was cut off or blocked: {str(broken)[:80]}")
-    if not status:
+    if status in {0, -1, None}:
         raise FormatError("it has no answer: it was blocked, cut off, or was still under way")
     headers = without_headers(_headers(data), _DECODED)
     content = data.get("content")
