@@ -4,6 +4,7 @@
 # make api      the admin API against its own description, by schemathesis
 # make fuzz    20 000 nearly right inputs for each reader                 (FUZZ_INPUTS: another number; about 5 minutes)
 # make soak    a quarter of an hour of mixed load, and what ends at nothing many times over (SOAK_SECONDS, HARDER)
+# make interop WireMock plays what we export, and mitmproxy reads it (needs npm and Java; installs both below build)
 # make pythons the tests under every supported Python that is on the machine
 # make browser install Chromium, then test the page in it; pictures in build/browser, the README's in tools/page.png
 # make clients the suites of real clients, each in an environment of its own   (ARGS: clients, --replayed, --base-url URL)
@@ -19,7 +20,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage api browser pythons bench datatrove clients real-model record vcr-versions clean fuzz soak
+.PHONY: check serve test format lint types coverage api browser pythons bench datatrove clients real-model record vcr-versions clean fuzz soak interop
 
 check: lint types coverage
 
@@ -73,6 +74,9 @@ $(VENV)/.browser: pyproject.toml | $(VENV)/.tests
 
 browser: $(VENV)/.browser
 	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+interop: $(VENV)/.tests
+	$(BIN)/python tools/interop.py
 
 fuzz: $(VENV)/.tests
 	FUZZ_INPUTS=$(or $(FUZZ_INPUTS),20000) $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --durations=0 $(ARGS)
