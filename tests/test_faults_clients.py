@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import aiohttp
 import httpx
@@ -16,10 +14,9 @@ from tapes import ask
 
 from stubserver import StubServer
 
-TIMEOUT = 0.3
+TIMEOUT = 0.5
 """For what never comes; everything else is given as long as it takes."""
 SILENT = {"black-hole", "stall,after-bytes=10", "stall,after-events=1", "delay=3600000"}
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}}}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +37,7 @@ def openai_says(stub: StubServer, fault: str, stream: bool) -> str:  # noqa: FBT
     ) as client:
         try:
             found = client.chat.completions.create(**ask(), stream=stream)
-            list(found) if stream else found.choices  # type: ignore[union-attr]  # noqa: B018  # read
+            list(found) if stream else found.choices  # type: ignore[union-attr]  # read
         except Exception as error:  # noqa: BLE001  # whatever it is, its name is the point
             return type(error).__name__
     return ""
@@ -56,7 +53,7 @@ def httpx_says(stub: StubServer, fault: str, stream: bool) -> str:  # noqa: FBT0
             trust_env=False,
         )
         answer.raise_for_status()
-        answer.text if stream else answer.json()  # noqa: B018  # read
+        answer.text if stream else answer.json()  # read
     except Exception as error:  # noqa: BLE001  # see above
         return type(error).__name__
     return ""
@@ -71,7 +68,7 @@ def requests_says(stub: StubServer, fault: str, stream: bool) -> str:  # noqa: F
             timeout=patience(fault),
         )
         answer.raise_for_status()
-        answer.text if stream else answer.json()  # noqa: B018  # read
+        answer.text if stream else answer.json()  # read
     except Exception as error:  # noqa: BLE001  # see above
         return type(error).__name__
     return ""
@@ -79,7 +76,8 @@ def requests_says(stub: StubServer, fault: str, stream: bool) -> str:  # noqa: F
 
 def aiohttp_says(stub: StubServer, fault: str, stream: bool) -> str:  # noqa: FBT001  # a parameter
     async def asked() -> None:
-        wait = aiohttp.ClientTimeout(total=patience(fault))
+        # aiohttp 3.14 now and then waits for ever behind a bad chunk that comes by itself.
+        wait = aiohttp.ClientTimeout(total=5.0 if fault == "bad-chunk" else patience(fault))
         async with (
             aiohttp.ClientSession(timeout=wait, raise_for_status=True) as session,
             session.post(
@@ -98,9 +96,92 @@ def aiohttp_says(stub: StubServer, fault: str, stream: bool) -> str:  # noqa: FB
 
 
 CLIENTS = (openai_says, httpx_says, requests_says, aiohttp_says)
-CASES: list[tuple[str, bool, tuple[str, ...]]] = []
+# The fault, whether a stream is asked for, and what each of them raises; nothing where it takes the answer.
+CASES = [
+    ("delay=1", False, ("", "", "", "")),
+    ("black-hole", False, ("APITimeoutError", "ReadTimeout", "ReadTimeout", "TimeoutError")),
+    ("429", False, ("RateLimitError", "HTTPStatusError", "HTTPError", "ClientResponseError")),
+    ("500", False, ("InternalServerError", "HTTPStatusError", "HTTPError", "ClientResponseError")),
+    ("503", False, ("InternalServerError", "HTTPStatusError", "HTTPError", "ClientResponseError")),
+    ("quota", False, ("RateLimitError", "HTTPStatusError", "HTTPError", "ClientResponseError")),
+    ("context-length", False, ("BadRequestError", "HTTPStatusError", "HTTPError", "ClientResponseError")),
+    ("bad-key", False, ("AuthenticationError", "HTTPStatusError", "HTTPError", "ClientResponseError")),
+    ("html", False, ("AttributeError", "JSONDecodeError", "JSONDecodeError", "ContentTypeError")),
+    ("empty", False, ("JSONDecodeError", "JSONDecodeError", "JSONDecodeError", "")),
+    ("garbage=64", False, ("APIConnectionError", "RemoteProtocolError", "ConnectionError", "ClientResponseError")),
+    ("reset", False, ("APIConnectionError", "ReadError", "ConnectionError", "ClientOSError")),
+    ("close", False, ("APIConnectionError", "RemoteProtocolError", "ConnectionError", "ServerDisconnectedError")),
+    ("reset,in-head", False, ("APIConnectionError", "ReadError", "ConnectionError", "ClientOSError")),
+    (
+        "close,in-head",
+        False,
+        ("APIConnectionError", "RemoteProtocolError", "JSONDecodeError", "ServerDisconnectedError"),
+    ),
+    ("reset,after-bytes=10", False, ("APIConnectionError", "ReadError", "ChunkedEncodingError", "ClientPayloadError")),
+    (
+        "close,after-bytes=10",
+        False,
+        ("APIConnectionError", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError"),
+    ),
+    (
+        "length-long=10",
+        False,
+        ("APIConnectionError", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError"),
+    ),
+    ("length-short=10", False, ("JSONDecodeError", "JSONDecodeError", "JSONDecodeError", "ClientResponseError")),
+    (
+        "no-last-chunk",
+        False,
+        ("APIConnectionError", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError"),
+    ),
+    (
+        "bad-chunk",
+        False,
+        ("APIConnectionError", "RemoteProtocolError", "ChunkedEncodingError", "ClientResponseError|TimeoutError"),
+    ),
+    ("content-type=text/plain", False, ("", "", "", "ContentTypeError")),
+    ("bad-json", False, ("JSONDecodeError", "JSONDecodeError", "JSONDecodeError", "JSONDecodeError")),
+    ("html", True, ("", "", "", "")),
+    ("empty", True, ("", "", "", "")),
+    ("close,in-head", True, ("APIConnectionError", "RemoteProtocolError", "", "ServerDisconnectedError")),
+    ("reset,after-bytes=10", True, ("APIConnectionError", "ReadError", "ChunkedEncodingError", "ClientPayloadError")),
+    (
+        "close,after-bytes=10",
+        True,
+        ("APIConnectionError", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError"),
+    ),
+    ("length-long=10", True, ("", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError")),
+    ("length-short=10", True, ("", "", "", "ClientResponseError")),
+    ("no-last-chunk", True, ("", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError")),
+    ("bad-chunk", True, ("", "RemoteProtocolError", "ChunkedEncodingError", "ClientResponseError|TimeoutError")),
+    ("content-type=text/plain", True, ("", "", "", "")),
+    ("event-delay=1", True, ("", "", "", "")),
+    ("bandwidth=100000", True, ("", "", "", "")),
+    ("truncate=2", True, ("", "", "", "")),
+    ("no-done", True, ("", "", "", "")),
+    ("no-finish", True, ("", "", "", "")),
+    ("bad-event=2", True, ("JSONDecodeError", "", "", "")),
+    ("error-event=2", True, ("APIError", "", "", "")),
+    ("repeat-event=2", True, ("", "", "", "")),
+    ("swap-events=2", True, ("", "", "", "")),
+    ("split-utf8", True, ("", "", "", "")),
+    ("comments", True, ("", "", "", "")),
+    ("crlf", True, ("", "", "", "")),
+    ("reset,after-events=2", True, ("APIConnectionError", "ReadError", "ChunkedEncodingError", "ClientPayloadError")),
+    (
+        "close,after-events=2",
+        True,
+        ("APIConnectionError", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError"),
+    ),
+    ("stall,after-events=1", True, ("APITimeoutError", "ReadTimeout", "ConnectionError", "TimeoutError")),
+    ("reset,after-ms=5", True, ("APIConnectionError", "ReadError", "ChunkedEncodingError", "ClientPayloadError")),
+]
 
 
-@pytest.mark.parametrize(("fault", "stream", "expected"), CASES, ids=lambda value: str(value)[:40])
-def test_clients_say(stub: StubServer, fault: str, stream: bool, expected: tuple[str, ...]) -> None:  # noqa: FBT001  # a parameter
-    assert tuple(says(stub, fault, stream) for says in CLIENTS) == expected
+@pytest.mark.parametrize(
+    ("fault", "stream", "expected"), CASES, ids=[f"{f}-{'stream' if s else 'whole'}" for f, s, _ in CASES]
+)
+def test_clients_say(stub: StubServer, fault: str, stream: bool, expected: tuple[str, ...]) -> None:  # noqa: FBT001
+    found = [says(stub, fault, stream) for says in CLIENTS]
+
+    assert all(said in allowed.split("|") for said, allowed in zip(found, expected, strict=True)), found
