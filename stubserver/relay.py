@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from stubserver import sse
 from stubserver.errors import UpstreamError
-from stubserver.messages import Headers, Response, header
+from stubserver.messages import Headers, Response, header, without_headers
 from stubserver.upstream import Reply
 from stubserver.wire import HOP_BY_HOP
 
@@ -53,7 +53,9 @@ class Relay:
         self._ended = False
         self.events = sse.is_event_stream(header(reply.headers, "content-type"))
         dropped = HOP_BY_HOP | {"content-length"} | _named(reply.headers)
-        kept = tuple(pair for pair in reply.headers if pair[0].lower() not in dropped)
+        names = {name.lower() for name, _ in reply.headers}
+        dropped |= {name for name in names if name.startswith("x-stubserver-")}  # another one of us may be upstream
+        kept = without_headers(reply.headers, frozenset(dropped))
         self.length = None if self.events else reply.length
         stated = None if reply.has_body else reply.length
         self.head = Response(reply.status, (*kept, *headers), b"", reply.reason, events=self.events, length=stated)

@@ -29,6 +29,8 @@ from faulty_upstream import (
     stream,
     upstream,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from raw import GET, Raw, chat, eventually, post
 from vcr.persisters.filesystem import FilesystemPersister
 from vcr.serializers import yamlserializer
@@ -128,6 +130,36 @@ def test_vcrpy_reads_what_was_recorded(name: str, up: Upstream, tape: Path) -> N
     assert (response["status"]["code"], response["body"]["string"]) == (status, body)
     assert response["headers"]["content-length"] == [str(len(body))]
     assert not [name for name in response["headers"] if name.lower() in {"content-encoding", "transfer-encoding"}]
+
+
+JSON_REQUESTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=8), values, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(JSON_REQUESTS, st.booleans(), st.binary(max_size=200)), min_size=1, max_size=12))
+def test_any_request_and_any_answer_survive_record_disk_load_and_replay(
+    tmp_path_factory: pytest.TempPathFactory, exchanges: list[tuple[Any, bool, bytes]]
+) -> None:
+    """Over sockets, both ways; each exchange at a path of its own, so that equal bodies are told apart."""
+    tape = tmp_path_factory.mktemp("any") / "tape.yaml"
+    requests = [
+        post(json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"), target=f"/v1/{number}")
+        for number, (value, ascii_only, _) in enumerate(exchanges)
+    ]
+    with upstream() as up:
+        for number, (_, _, body) in enumerate(exchanges):
+            up.says[f"/v1/{number}"] = answer(body, "application/octet-stream")
+        with recording(tape, up) as stub, connect(stub) as client:
+            recorded = [client.ask(request) for request in requests]
+            assert {e.note for e in stub.journal} == {""}
+    with StubServer(tape, fallback="error") as stub, connect(stub) as client:
+        replayed = [client.ask(request) for request in requests]
+
+    assert recorded == replayed == [(200, body) for _, _, body in exchanges]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PUT", "PATCH", "OPTIONS"])
@@ -576,6 +608,39 @@ def test_a_client_that_leaves_within_the_stream_ends_the_upstream_request(up: Up
         assert "the client left" in entry(stub).note
 
     assert not tape.exists()
+
+
+EVENTS = (*(event(text) for text in "abcde"), DONE)
+
+
+@pytest.mark.parametrize("read", range(len(EVENTS) + 1))
+def test_a_client_that_leaves_behind_any_event_is_recorded_only_behind_the_last(
+    read: int, up: Upstream, tape: Path
+) -> None:
+    """The upstream goes on when the client has left; or ends, where that was behind the last event."""
+    said = threading.Semaphore(0)
+
+    def say(sock: socket.socket) -> None:
+        sock.settimeout(None)
+        whole = stream(*EVENTS[:read], end=b"")
+        sock.sendall(whole)
+        if read < len(EVENTS):
+            with suppress(OSError):
+                sock.recv(1)
+        else:
+            assert said.acquire(timeout=60)
+            sock.sendall(b"0\r\n\r\n")
+
+    up.otherwise = say
+    with recording(tape, up) as stub:
+        with connect(stub) as client:
+            client.send(chat(stream=True)).head()
+            for _ in range(read):
+                client.exactly(int(client._until(b"\r\n"), 16) + 2)
+        said.release()
+        assert (entry(stub).note == "") == (read == len(EVENTS))
+
+    assert tape.exists() == (read == len(EVENTS))
 
 
 def test_a_client_that_is_gone_before_the_head_leaves_nothing_open(up: Upstream, tape: Path) -> None:

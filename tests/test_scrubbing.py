@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import requests
 from faulty_upstream import JSON, SSE, Upstream, answer, upstream
 from raw import Raw, post
 
@@ -105,10 +106,27 @@ def talk(stub: StubServer, requests: dict[str, bytes]) -> dict[str, tuple[int, b
         return {name: client.ask(request) for name, request in requests.items()}
 
 
+PAGES = (
+    "",
+    "/requests?limit=1000",
+    "/requests.har",
+    "/requests/unmatched",
+    "/requests/unmatched/near-misses",
+    "/metrics",
+)
+PAGES += ("/interactions?limit=1000", "/interactions/unplayed", "/cassettes", "/settings", "/verdict")
+
+
 def everything_seen(stub: StubServer, folder: Path) -> bytes:
-    """Gather what is left of the requests and answers wherever it may be shown."""
+    """Gather what is left of the requests and answers wherever it may be shown: files, the journal, the admin API."""
     files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
-    return b"\n".join([*files, *(repr((e.request, e.response, e.note, e)).encode() for e in stub.journal)])
+    journal = [repr((e.request, e.response, e.note, e)).encode() for e in stub.journal]
+    pages = [*PAGES, *(f"/requests/{entry.number}" for entry in stub.journal)]
+    got = [requests.get(f"{stub.url}/__admin{page}", timeout=60) for page in pages]
+    assert {answer.status_code for answer in got} == {200}
+    with requests.get(f"{stub.url}/__admin/events?since=0", timeout=60, stream=True) as feed:
+        fed = [next(feed.iter_content(65_536))]
+    return b"\n".join([*files, *journal, *(answer.content for answer in got), *fed])
 
 
 @pytest.mark.parametrize("kind", CREDENTIALS)
@@ -118,22 +136,23 @@ def test_a_credential_of_the_client_is_kept_nowhere(
     key = CREDENTIALS[kind]
     echo = json.dumps({"error": {"message": f"Incorrect API key provided: {key}."}}).encode()
     up.otherwise = answer(echo, JSON, f"Set-Cookie: s={key}", f"X-Echo: {key}", status="400 Bad")
-    requests = places(key)
+    asked = places(key)
     for name in ("query", "query 2", "member", "member 2", "form", "part", "basic"):
         if kind == "azure" and name != "basic":  # without a form of its own, it is known by its place alone
-            up.says[requests[name].split(b" ")[1].decode()] = answer(b"{}")
-    with StubServer(tmp_path / "t.yaml", record_mode="new_episodes", upstream=up.url) as stub:
-        got = talk(stub, requests)
-        seen = everything_seen(stub, tmp_path)
+            up.says[asked[name].split(b" ")[1].decode()] = answer(b"{}")
+    with StubServer(
+        tmp_path / "t.yaml", record_mode="new_episodes", upstream=up.url, index=str(tmp_path / "index.sqlite")
+    ) as stub:
+        got = talk(stub, asked)
         assert {entry.note for entry in stub.journal} == {""}
+        seen = everything_seen(stub, tmp_path)
     said = "".join(capfd.readouterr())
 
     assert [form for form in forms(key) if form in seen or form.decode() in said] == []
     assert key.encode() in got["bearer"][1]  # the client itself has the whole answer
 
 
-@pytest.mark.parametrize("form", WRAPPED)
-@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize(("kind", "form"), [*((k, "base64") for k in KEYS), *(("openai", f) for f in WRAPPED)])
 def test_a_key_in_another_form_is_kept_nowhere_and_the_replay_matches(
     kind: str, form: str, up: Upstream, tmp_path: Path
 ) -> None:
@@ -141,7 +160,7 @@ def test_a_key_in_another_form_is_kept_nowhere_and_the_replay_matches(
     key, tape = KEYS[kind], tmp_path / "t.yaml"
     wrapped = WRAPPED[form](key)
     said, in_line = wrapped.replace("\n", "\\n").encode(), wrapped.replace("\n", "")
-    requests = {
+    asked = {
         "body": post(b'{"text": "%b"}' % said, "Content-Type: application/json"),
         "plain": post(wrapped.encode(), target="/v1/plain"),
         "header": post(b"{}", f"X-Note: {in_line}", target="/v1/header"),
@@ -149,11 +168,11 @@ def test_a_key_in_another_form_is_kept_nowhere_and_the_replay_matches(
     }
     up.otherwise = answer(b'{"echo": "%b"}' % said, JSON, f"X-Echo: {in_line}")
     with StubServer(tape, record_mode="new_episodes", upstream=up.url) as stub:
-        talk(stub, requests)
-        seen = everything_seen(stub, tmp_path)
+        talk(stub, asked)
         assert {entry.note for entry in stub.journal} == {""}
+        seen = everything_seen(stub, tmp_path)
     with StubServer(tape, fallback="error") as stub:
-        assert {status for status, _ in talk(stub, requests).values()} == {200}
+        assert {status for status, _ in talk(stub, asked).values()} == {200}
     report = [line for interaction in interactions(tape) for line in secrets_of(interaction)]
 
     assert wrapped.encode() not in seen
@@ -164,6 +183,24 @@ def test_a_key_in_another_form_is_kept_nowhere_and_the_replay_matches(
 
 def interactions(tape: Path) -> list[Interaction]:
     return [recording.interaction() for recording in Library([tape]).playlist]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fallback"), [*((k, "error") for k in CREDENTIALS), ("openai", "dummy"), ("openai", "forward")]
+)
+def test_without_recording_a_credential_is_shown_nowhere_either(
+    kind: str, fallback: str, up: Upstream, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = CREDENTIALS[kind]
+    asked = places(key)
+    if kind == "azure":  # the journal of what is not recorded knows it by its place alone, not where it is echoed
+        del asked["echoed in its body"]
+    with StubServer(tmp_path, fallback=fallback, upstream=up.url if fallback == "forward" else None) as stub:
+        talk(stub, asked)
+        seen = everything_seen(stub, tmp_path)
+    said = "".join(capfd.readouterr())
+
+    assert [form for form in forms(key) if form in seen or form.decode() in said] == []
 
 
 @pytest.mark.parametrize("form", WRAPPED)
@@ -182,11 +219,11 @@ def test_a_recording_plays_with_another_key(other: str, up: Upstream, tmp_path: 
     tape = tmp_path / "t.yaml"
     with StubServer(tape, record_mode="new_episodes", upstream=up.url) as stub:
         talk(stub, places(KEYS["openai"]))
-    requests = places(other)
+    asked = places(other)
     if other == "EMPTY":
-        del requests["echoed in its body"]  # a word of the text, which no one may touch
+        del asked["echoed in its body"]  # a word of the text, which no one may touch
     with StubServer(tape, fallback="error") as stub:
-        assert {name: status for name, (status, _) in talk(stub, requests).items() if status != 200} == {}
+        assert {name: status for name, (status, _) in talk(stub, asked).items() if status != 200} == {}
 
 
 def test_a_recording_plays_without_any_key(up: Upstream, tmp_path: Path) -> None:
