@@ -315,9 +315,10 @@ class StubServer(View, Startable):
         return {
             "record_mode": self._record_mode,
             "upstream": self._recordable[1],
-            "can_record": bool(self._recordable[0] and self._recordable[1]),
+            "can_record": bool(self._recordable[0] and self._recordable[1] and self._staff.can_record),
             "match_on": list(self._rules.match_on),
             "ignore": list(self._rules.ignore),
+            "journal": self._app.journal.is_on,
             "cassettes": self._library.names,
         }
 

@@ -111,7 +111,7 @@ def test_waiting_ends_when_time_is_up_or_the_server_ends(stub: StubServer) -> No
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    eventually(stub._open_connections)
+    eventually(stub.open_connections)
     stub.stop()
     waiting.join(PATIENCE)
     assert not waiting.is_alive()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from stubserver.admin.calls import RefusedError, whole
 from stubserver.admin.entries import summary
-from stubserver.journal import Entry
+from stubserver.journal import Entry, cut_body
 
 __all__ = ["FIELDS", "Wants", "pattern"]
 
@@ -52,7 +52,7 @@ def _path(name: str, value: object) -> Wants:
 
 def _body(name: str, value: object) -> Wants:
     text = _text(name, value)
-    return lambda entry: text in entry.request.body.decode("utf-8", "replace")
+    return lambda entry: text in _shown(entry)[0]
 
 
 def _anywhere(name: str, value: object) -> Wants:
@@ -63,9 +63,16 @@ def _anywhere(name: str, value: object) -> Wants:
         row = summary(entry)
         if any(text in part.lower() for part in (row["path"], row["model"] or "", row["cassette"], row["note"])):
             return True
-        return any(text in part.body.decode("utf-8", "replace").lower() for part in (entry.request, entry.response))
+        return any(text in part.lower() for part in _shown(entry))
 
     return wants
+
+
+def _shown(entry: Entry) -> tuple[str, str]:
+    """Return the bodies of request and response as they are shown."""
+    request, answer = entry.raw()
+    bodies = (cut_body(request.body), cut_body(answer.response.body))
+    return bodies[0].decode("utf-8", "replace"), bodies[1].decode("utf-8", "replace")
 
 
 FIELDS: Final[dict[str, Callable[[str, object], Wants]]] = {
