@@ -11,7 +11,7 @@ from faulty_upstream import WHOLE, answer, upstream
 from faulty_upstream import Upstream as Faulty
 
 from stubserver.cassettes.library import Library
-from stubserver.forwarder import Forwarder, Recording
+from stubserver.forwarder import Forwarder, Once, Recording
 from stubserver.journal import Journal
 from stubserver.keeper import Keeper, RecordMode
 from stubserver.messages import Request
@@ -81,3 +81,13 @@ def test_an_upstream_that_is_not_there_is_an_error_of_the_api(up: Faulty) -> Non
     assert ("x-stubserver-source", "forwarded") in given.response.headers
     assert journal[-1].note == error["message"] == "the upstream refused the connection"
     assert KEY not in repr((journal[-1].request, journal[-1].response))
+
+
+def test_what_is_waited_for_is_taken_once_and_not_endlessly_many() -> None:
+    once = Once(None)  # type: ignore[arg-type]  # nothing is sent
+    for i in range(1005):
+        once.add(b"%d" % i)
+    assert not once.take(b"4")
+    assert once.take(b"5")
+    assert not once.take(b"5")
+    assert once.take(b"1004")

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from cassette_texts import dump, read
-from tapes import CHAT, ask, chunks, events, recorded, request
+from tapes import CHAT, ask, chunks, completion, events, recorded, request, tape
 
 from stubserver.canonical import Rules
+from stubserver.cassettes.library import Library
 from stubserver.cassettes.playlist import Exhausted, OnExhausted, Played, Playlist, clean_secrets
 from stubserver.cassettes.recordings import Recording, Reel
 from stubserver.messages import Request
@@ -290,3 +291,15 @@ def test_what_is_similar_is_of_the_same_path_and_length(make: Make) -> None:
     found = playlist.similar(Rules().key(elsewhere), elsewhere, 2)
     assert [r.number for r in found] == [5, 1]
     assert make().similar(Rules().key(asked), asked, 3) == []
+
+
+@pytest.mark.parametrize("policy", ["last", "cycle", "error"])
+def test_a_rehearsal_says_what_comes_and_changes_nothing(tmp_path: Path, policy: str) -> None:
+    library = Library(
+        [tape(tmp_path / "a.yaml", *(recorded(ask("one"), completion(str(i))) for i in range(3)))], on_exhausted=policy
+    )
+    playlist, made = library.playlist, request(ask("one"))
+    key = library.rules.key(made)
+    for _ in range(7):
+        said = [playlist.rehearsal().play(key, made) for _ in range(3)]
+        assert said == [playlist.play(key, made)] * 3
