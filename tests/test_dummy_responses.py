@@ -14,6 +14,7 @@ from openai.types.responses import input_token_count_response
 from stubserver.dummy import responses, tokens
 from stubserver.dummy.errors import APIError
 from stubserver.dummy.settings import CREATED, DEFAULT_TEXT, DummySettings
+from stubserver.dummy.tokens import split
 from stubserver.dummy.usage import prompt_tokens
 from stubserver.messages import Request
 
@@ -146,11 +147,12 @@ def test_what_was_given_is_echoed(body: dict[str, Any]) -> None:
 def test_usage_status_and_text_agree(body: dict[str, Any], limit: int, text: str) -> None:
     value = answer(DummySettings(text=text, tokens=limit), **body)
 
-    cut = body.get("max_output_tokens", 1000) < limit
+    most, pieces = body.get("max_output_tokens", 1000), split(text)
+    cut = most < max(limit, len(pieces))
     assert value["status"] == value["output"][0]["status"] == ("incomplete" if cut else "completed")
     assert value["incomplete_details"] == ({"reason": "max_output_tokens"} if cut else None)
     assert value["completed_at"] == (None if cut else CREATED)
-    assert value["output"][0]["content"][0]["text"] == text
+    assert value["output"][0]["content"][0]["text"] == "".join(pieces[:most])
     used = value["usage"]
     assert used["output_tokens"] == (body["max_output_tokens"] if cut else limit)
     assert used["input_tokens"] == prompt_tokens({"model": "gpt-4.1", "input": "Hi", **body})

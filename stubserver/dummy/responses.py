@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from stubserver.dummy import prompted, response_events, tokens
+from stubserver.dummy import prompted, response_events, wording
 from stubserver.dummy.errors import json_response
 from stubserver.dummy.response_request import checked, function_tools
 from stubserver.dummy.settings import CREATED, DummySettings
@@ -162,18 +162,13 @@ def _output(body: dict[str, Any], raw: bytes, settings: DummySettings) -> _Outpu
     tool = _called_tool(body, settings)
     if tool is not None:
         given = _arguments(body, tool)
-        return _Output(_call(raw, tool["name"], given), _counted(given, limit))
+        return _Output(_call(raw, tool["name"], given), wording.whole(given, limit).tokens)
     structured = _structured(body)
     if structured is not None:
-        return _Output(_message(raw, structured, "completed"), _counted(structured, limit))
-    if limit is not None and limit < settings.tokens:
-        return _Output(_message(raw, settings.text, "incomplete"), limit, cut=True)
-    return _Output(_message(raw, settings.text, "completed"), settings.tokens)
-
-
-def _counted(text: str, limit: int | None) -> int:
-    count = len(tokens.split(text))
-    return count if limit is None else min(count, limit)
+        return _Output(_message(raw, structured, "completed"), wording.whole(structured, limit).tokens)
+    made = wording.plain(wording.Limits(limit, 0, padded=False, stops=()), settings)
+    cut = made.reason == "length"
+    return _Output(_message(raw, made.text, "incomplete" if cut else "completed"), made.tokens, cut)
 
 
 def _message(raw: bytes, text: str, status: str) -> dict[str, Any]:

@@ -734,6 +734,9 @@ def test_a_response_is_cut_at_its_limit(respond: Callable[..., Any]) -> None:
     assert (found.status, found.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     assert found.usage.output_tokens == 16
     assert found.output[0].status == "incomplete"
+    whole = respond().output_text
+    assert found.output_text != whole
+    assert whole.startswith(found.output_text)
 
 
 def test_a_response_takes_items(respond: Callable[..., Any]) -> None:
