@@ -21,7 +21,7 @@ FLOORS = (
     ("folding", "rewriting"),
     ("replay", "misses", "listing", "keeper", "pacing", "verdict", "drift", "interchange"),
     ("stored",),
-    ("recorder", "building", "places", "remote"),
+    ("recorder", "building", "places", "remote", "merging"),
     ("forwarder", "keys", "faults"),
     ("app",),
     ("known", "connection", "recording", "admin"),

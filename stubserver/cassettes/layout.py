@@ -51,11 +51,10 @@ _ITEM: Final = re.compile(
     rb" {4}body:\n"
     rb" {6}string: " + _value(b"string", 6) + rb" {4}headers:" + _headers(b"got") + rb" {4}status:\n"
     rb" {6}code: (?P<code>[1-9][0-9]{2})\n"
-    rb" {6}message: "
-    + _value(b"message", 6)
-    +
+    rb" {6}message: " + _value(b"message", 6) +
     # What our own writer adds, where vcrpy ignores it.
-    rb"(?: {4}x_stubserver:\n {6}events_ms: (?P<times>'[0-9]*'|[0-9]+(?:,[0-9]+)+)\n)?+"
+    rb"(?: {4}x_stubserver:\n"
+    rb"(?: {6}events_ms: (?P<times>'[0-9]*'|[0-9]+(?:,[0-9]+)+)\n)?+(?: {6}rank: [0-9]{1,9}\n)?+)?+"
 )
 _NEXT: Final = re.compile(r"\n {6}(?! )")
 # Characters that YAML takes for line breaks or refuses: such text goes to the full parser.

@@ -17,7 +17,7 @@ from stubserver.cassettes.recordings import CassetteFile, normal_routes, recordi
 from stubserver.errors import CassetteError
 from stubserver.messages import Response
 
-__all__ = ["Piece", "Seal", "checksum", "first_item", "read_range", "read_whole"]
+__all__ = ["Piece", "Seal", "checksum", "first_item", "raw_items", "read_range", "read_whole"]
 
 _ITEM: Final = b"\n- "
 _BLOCK: Final = 4 * 1024**2
@@ -79,6 +79,13 @@ def read_range(path: Path, rules: Rules, start: int, stop: int | None, seal: Sea
         for offset, raw, last in _items(source, start, stop):
             reading.add(offset, raw, last=last)
     return reading.piece(start)
+
+
+def raw_items(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and text of each item of a file in vcrpy's layout. Raises CassetteError, and OSError."""
+    with path.open("rb") as source:
+        for offset, raw, _ in _items(source, first_item(path) or 1, None):
+            yield offset, raw
 
 
 class _Range:

@@ -26,14 +26,16 @@ from stubserver.messages import Headers, Interaction
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Fsync", "Place", "Writer", "cassette_text", "item_text", "repair"]
+__all__ = ["HEAD", "TAIL", "Fsync", "Place", "Writer", "cassette_text", "item_text", "repair", "with_rank"]
 
-_HEAD: Final = b"interactions:\n"
-_TAIL: Final = b"version: 1\n"
-_VERSION_FIRST: Final = _TAIL + _HEAD
+HEAD: Final = b"interactions:\n"
+TAIL: Final = b"version: 1\n"
+_VERSION_FIRST: Final = TAIL + HEAD
 _ITEM: Final = b"- "
 _IN_COLUMN_0: Final = re.compile(rb"\n(?=[^ \n\r])")
 _COMPLETE: Final = re.compile(rb"\n {4}status:\n {6}code: [0-9]+\n {6}message: [^\n]*\n(?: {4}[^\n]*\n)*\Z")
+_TIMED: Final = re.compile(rb"\n {4}x_stubserver:\n {6}events_ms: [^\n]*\n\Z")
+_RANKED: Final = re.compile(rb"\n {6}rank: [0-9]+\n\Z")
 _BLOCK: Final = 256 * 1024
 _INTERVAL: Final = 1.0
 
@@ -76,7 +78,7 @@ def item_text(interaction: Interaction) -> bytes:
     }
     item = {"request": asked, "response": answer}
     text: str = yamlserializer.serialize({"interactions": [item], "version": 1})
-    return text.encode("utf-8")[len(_HEAD) : -len(_TAIL)]
+    return text.encode("utf-8")[len(HEAD) : -len(TAIL)]
 
 
 def _text_or_bytes(body: bytes) -> str | bytes:
@@ -93,10 +95,18 @@ def _lists(headers: Headers) -> dict[str, list[str]]:
     return fields
 
 
+def with_rank(item: bytes, rank: int) -> bytes:
+    """Write into the text of *item* which *rank* recorded it, unless that stands there, or the item is no HTTP."""
+    if _RANKED.search(item) or not _COMPLETE.search(item):
+        return item
+    head = b"" if _TIMED.search(item) else b"    x_stubserver:\n"
+    return item + head + b"      rank: %d\n" % rank
+
+
 def cassette_text(interactions: Iterable[Interaction]) -> bytes:
     """Write a whole cassette as vcrpy does."""
     items = b"".join(map(item_text, interactions))
-    return _HEAD + items + _TAIL if items else b"interactions: []\n" + _TAIL
+    return HEAD + items + TAIL if items else b"interactions: []\n" + TAIL
 
 
 class Writer:
@@ -117,8 +127,8 @@ class Writer:
         with self._lock, self._opened() as descriptor:
             size = os.fstat(descriptor).st_size
             if size == 0:
-                self._write(descriptor, 0, _HEAD + item + _TAIL, b"")
-                return Place(len(_HEAD), len(item))
+                self._write(descriptor, 0, HEAD + item + TAIL, b"")
+                return Place(len(HEAD), len(item))
             end, tail = self._end(descriptor, size)
             self._write(descriptor, end, item + tail, tail)
             return Place(end, len(item))
@@ -141,7 +151,7 @@ class Writer:
     def _end(self, descriptor: int, size: int) -> tuple[int, bytes]:
         """Return where the next item goes, and what stands behind the last one."""
         head = os.pread(descriptor, len(_VERSION_FIRST + _ITEM), 0)
-        tail = _TAIL if head.startswith(_HEAD + _ITEM) else b""
+        tail = TAIL if head.startswith(HEAD + _ITEM) else b""
         end = size - len(tail)
         ends_well = os.pread(descriptor, size, max(end - 1, 0)) == b"\n" + tail
         if ends_well and (tail or head == _VERSION_FIRST + _ITEM) and _ends_with_item(descriptor, end):
@@ -224,7 +234,7 @@ def repair(path: Path) -> str | None:
         if _looks_whole(file.fileno()):
             return None
         text = file.read()
-    if not (text.startswith((_HEAD, _VERSION_FIRST)) or _HEAD.startswith(text)):
+    if not (text.startswith((HEAD, _VERSION_FIRST)) or HEAD.startswith(text)):
         return None
     return _cut(path)
 
@@ -232,7 +242,7 @@ def repair(path: Path) -> str | None:
 def _looks_whole(descriptor: int) -> bool:
     """Tell whether nothing has to be looked at more closely, in a time that does not grow with the file."""
     size = os.fstat(descriptor).st_size
-    return size == 0 or (size > len(_TAIL) and os.pread(descriptor, size, size - len(_TAIL) - 1) == b"\n" + _TAIL)
+    return size == 0 or (size > len(TAIL) and os.pread(descriptor, size, size - len(TAIL) - 1) == b"\n" + TAIL)
 
 
 def _cut(path: Path) -> str | None:
@@ -240,7 +250,7 @@ def _cut(path: Path) -> str | None:
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         text = file.read()
-        head, tail = (_VERSION_FIRST, b"") if text.startswith(_VERSION_FIRST) else (_HEAD, _TAIL)
+        head, tail = (_VERSION_FIRST, b"") if text.startswith(_VERSION_FIRST) else (HEAD, TAIL)
         end = _last_whole_item(text, len(head))
         if text[end:] == tail:
             return None
@@ -256,7 +266,7 @@ def _cut(path: Path) -> str | None:
 
 def _last_whole_item(text: bytes, first: int) -> int:
     """Return where the last item ends that can be read; the items begin at *first*. 0: there is none."""
-    end = len(text) - len(_TAIL) if text.endswith(b"\n" + _TAIL) else text.rfind(b"\n") + 1
+    end = len(text) - len(TAIL) if text.endswith(b"\n" + TAIL) else text.rfind(b"\n") + 1
     while end > first:
         start = text.rfind(b"\n- ", 0, end) + 1
         if start < first:

@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "index": "indexing",
     "import": "interchange",
     "export": "interchange",
+    "merge": "merging",
+    "split": "merging",
 }
 """Each command's name, and the module it is in; the function there has the command's name, ``-`` as ``_``.
 
