@@ -15,6 +15,7 @@ import pytest
 
 from stubserver import StubServer
 from stubserver.cli import COMMANDS, main
+from stubserver.faults.kinds import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -79,3 +80,9 @@ def test_the_two_commands_are_make_targets() -> None:
 def test_links_lead_to_files() -> None:
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_every_fault_stands_in_the_table() -> None:
+    rows = "".join(line.split("|")[1] for line in README.splitlines() if line.startswith("| `"))
+
+    assert [name for name in KINDS if f"`{name}`" not in rows] == []
