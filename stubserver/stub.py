@@ -76,7 +76,7 @@ class StubServer(View, Startable):
         timeout: float = 10.0,
         max_connections: int = 16_384,
         workers: int = 1,
-        journal: bool = True,
+        journal: bool | Journal = True,
         require_key: str | bool = False,
         admin: bool = True,
         admin_token: str | None = None,
@@ -145,7 +145,7 @@ class StubServer(View, Startable):
                 style=style,
             ),
             error_status=options.error_status(error_status),
-            journal=Journal() if journal else Journal(most=0),
+            journal=journal if isinstance(journal, Journal) else Journal() if journal else Journal(most=0),
             on_report=on_report,
         )
         self._app.keys = keys

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +18,8 @@ import requests
 from faulty_upstream import Upstream, answer, upstream
 from tapes import ask, completion, recorded, tape
 
+from stubserver import pytest_plugin
+from stubserver.cassettes.library import Library
 from stubserver.messages import Response
 from stubserver.pytest_plugin.naming import default_cassette
 from stubserver.pytest_plugin.stub import StubFixture
@@ -51,7 +55,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "STUBSERVER_UPSTREAM"):
         monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(client_code=ASKING)
-    pytester.makeini("[pytest]\naddopts = -p no:cacheprovider\n")
+    pytester.makeini(f"[pytest]\naddopts = -p no:cacheprovider {' '.join(ALONE)}\n")
     pytester.syspathinsert()
     return pytester
 
@@ -64,7 +68,11 @@ def api() -> Iterator[Upstream]:
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run pytest in this process, so that coverage sees it; the plugin is there once, by its entry point or not."""
-    return project.runpytest_inprocess(*plugin(), *arguments)
+    return project.runpytest_inprocess(*plugin(), *ALONE, *arguments)
+
+
+ALONE = ("-p", "no:asyncio", "-p", "no:recording")
+"""Other plugins have a test of their own."""
 
 
 def plugin() -> tuple[str, ...]:
@@ -158,7 +166,7 @@ def test_prompt_that_drifted_fails_the_test_and_names_the_path(project: pytest.P
             "*POST /v1/chat/completions",
             "*test_one.yaml#1 differs at",
             "*messages[[]0[]].content: recorded hello, received hello!",
-            "To record what is missing: pytest --stub-record-mode new_episodes --stub-upstream URL 'test_it.py::*",
+            "To record what is missing: pytest --stub-record-mode new_episodes --stub-upstream URL test_it.py::*",
         ]
     )
 
@@ -423,7 +431,7 @@ def test_forward_passes_misses_on_and_keeps_nothing(project: pytest.Pytester, ap
     path = own_cassette(project, "known")
     before = path.read_bytes()
     project.makepyfile(test_it=ASKS_ONCE)
-    assert passed(run(project, "--stub-fallback", "forward", "--stub-upstream", api.url))
+    assert passed(run(project, "--stub-record-mode", "once", "--stub-fallback", "forward", "--stub-upstream", api.url))
     assert (api.connections, path.read_bytes()) == (1, before)
 
 
@@ -474,7 +482,9 @@ def test_drop_unused_removes_what_no_test_played_and_keeps_the_old_files(project
     [
         (["-k", "two"], "not all tests ran*"),
         (["test_it.py::test_two"], "not all tests ran*"),
-        (["test_it.py", "test_other.py"], "1 tests were skipped*"),
+        (["test_it.py"], "not all tests ran*"),
+        (["-x"], "not all tests ran*"),
+        (["test_it.py", "test_skipped.py"], "1 tests with a stub were skipped*"),
         (["test_it.py", "test_broken.py"], "not every test passed"),
     ],
 )
@@ -483,8 +493,10 @@ def test_drop_unused_removes_nothing_where_more_may_be_needed(
 ) -> None:
     paths = leftovers(project)
     before = [path.read_bytes() for path in paths]
-    project.makepyfile(test_other="import pytest\n\ndef test_three():\n    pytest.skip('not today')\n")
-    project.makepyfile(test_broken="def test_four():\n    assert False\n")
+    if "test_skipped.py" in arguments:
+        project.makepyfile(test_skipped="import pytest\n\ndef test_three(stub_server):\n    pytest.skip('not today')\n")
+    if "test_broken.py" in arguments:
+        project.makepyfile(test_broken="def test_four():\n    assert False\n")
     result = run(project, "--stub-drop-unused", *arguments)
     result.stdout.fnmatch_lines([f"nothing was removed: {why}"])
     assert [path.read_bytes() for path in paths] == before
@@ -556,8 +568,261 @@ def test_the_time_of_a_recording_is_its_date_or_when_it_was_created() -> None:
     ]
 
 
-def test_the_fixture_is_a_stub_server() -> None:
-    assert {"requests", "assert_called", "wait_for"} <= set(dir(StubFixture))
+def test_the_fixtures_class_is_public_and_typed(tmp_path: Path) -> None:
+    assert pytest_plugin.StubFixture is StubFixture
+    assert pytest_plugin.AskedRequest.__name__ == "AskedRequest"
+    with pytest.raises(AttributeError, match="no attribute 'Fixture'"):
+        _ = pytest_plugin.Fixture
+    code = tmp_path / "typed.py"
+    code.write_text(
+        "from stubserver.pytest_plugin import AskedRequest, StubFixture\n"
+        "def test(stub_server: StubFixture) -> None:\n"
+        "    first: AskedRequest = stub_server.wait_for(1, timeout=2.0)[0]\n"
+        "    reveal_type(first.model)\n"
+        "    stub_server.assert_called(times=1, model='m', path='/p', body_contains='b')\n"
+        "    stub_server.assert_called(time=1)\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(tmp_path), str(code)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False).stdout
+    assert 'Revealed type is "str | None"' in said.replace("builtins.", "")
+    assert "typed.py:6: error: Unexpected keyword argument" in said
+    assert said.count("error:") == 1
+
+
+SHARED = """
+    import pytest
+    from client_code import say
+
+    @pytest.mark.parametrize("question", ["one", "two", "three", "four"])
+    @pytest.mark.stub_cassette("cassettes/shared.yaml")
+    def test_shared(stub_server, question):
+        assert say(question).ok
+"""
+
+
+@pytest.mark.parametrize("mode", ["once", "all", "rewrite"])
+def test_tests_that_share_a_cassette_do_not_put_aside_what_the_others_recorded(
+    project: pytest.Pytester, api: Upstream, mode: str
+) -> None:
+    path = project.path / "cassettes" / "shared.yaml"
+    old = tape(path, recorded(ask("of long ago"), completion())).read_text()
+    if mode == "once":
+        path.unlink()
+    os.utime(path.parent, (1, 1))
+    project.makepyfile(test_it=SHARED)
+
+    assert passed(run(project, "--stub-record-mode", mode, "--stub-upstream", api.url), 4)
+
+    assert len(Library([path]).playlist.recordings) == 4
+    assert "of long ago" not in path.read_text()
+    if mode != "once":
+        assert path.with_name("shared.yaml.before").read_text() == old
+    assert passed(run(project), 4)
+
+
+def test_processes_that_share_a_cassette_rewrite_it_together(project: pytest.Pytester, api: Upstream) -> None:
+    path = tape(project.path / "cassettes" / "shared.yaml", recorded(ask("of long ago"), completion()))
+    old = path.read_text()
+    project.makepyfile(test_it=SHARED)
+
+    assert passed(run(project, "-n", "2", "--stub-record-mode", "rewrite", "--stub-upstream", api.url), 4)
+
+    assert len(Library([path]).playlist.recordings) == 4
+    assert path.with_name("shared.yaml.before").read_text() == old
+
+
+def test_cassette_is_put_back_when_nothing_could_be_recorded(project: pytest.Pytester, api: Upstream) -> None:
+    path = own_cassette(project, "hi")
+    old = path.read_bytes()
+    api.otherwise = answer(b"{}", status="503 Busy")
+    project.makepyfile(test_it=ASKS_ONCE)
+
+    result = run(project, "--stub-record-mode", "rewrite", "--stub-upstream", api.url)
+
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(["not recorded: POST /v1/chat/completions: *503*"])
+    assert path.read_bytes() == old
+    assert not path.with_name("test_one.yaml.before").exists()
+
+
+def test_what_was_recorded_is_counted(project: pytest.Pytester, api: Upstream) -> None:
+    project.makepyfile(test_it=ASKS_ONCE)
+    run(project, "--stub-record-mode", "once", "--stub-upstream", api.url).stdout.fnmatch_lines(["1 answer recorded"])
+
+
+def test_forwarding_is_refused_where_no_connection_may_be_opened(project: pytest.Pytester, api: Upstream) -> None:
+    project.makepyfile(test_it=ASKS_ONCE)
+    project.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def stub_options():
+            return {"fallback": "forward"}
+        """
+    )
+    result = run(project, "--stub-upstream", api.url)
+    assert result.parseoutcomes() == {"errors": 1}
+    result.stdout.fnmatch_lines(["stubserver: stub_fallback 'forward' asks the upstream*--stub-record-mode once*"])
+    assert api.connections == 0
+
+
+def test_option_that_there_is_not_is_named(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.stub(matchon="path")
+        def test_one():
+            pass
+        """
+    )
+    run(project).stdout.fnmatch_lines(["stubserver: matchon: no option of the marker stub*"])
+
+
+def test_drop_unused_leaves_other_plugins_cassettes_and_skipped_tests_alone(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\naddopts = -p no:cacheprovider\nmarkers = vcr\n")
+    project.makepyfile(
+        test_it=ASKS_ONCE.replace("def ", "@pytest.mark.vcr\n    def test_other(): pass\n\n    def ").replace(
+            "    from", "    import pytest\n    from", 1
+        )
+    )
+    own_cassette(project, "hi")
+    others = [own_cassette(project, "hi", test="test_other"), own_cassette(project, "hi", test="named_by_a_marker")]
+
+    run(project, "--stub-drop-unused").stdout.fnmatch_lines(["every recording was played"])
+
+    assert all(path.exists() for path in others)
+
+
+def test_drop_unused_leaves_a_skipped_tests_own_cassette_alone(project: pytest.Pytester) -> None:
+    own_cassette(project, "hi")
+    path = own_cassette(project, "hi", test="test_two")
+    project.makepyfile(test_it=ASKS_ONCE + "\n    def test_two():\n        import pytest; pytest.skip('not today')\n")
+
+    run(project, "--stub-drop-unused").stdout.fnmatch_lines(["every recording was played"])
+
+    assert path.exists()
+
+
+def test_what_the_setup_and_the_teardown_asked_counts_too(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        """
+        import pytest
+        from client_code import say
+
+        @pytest.fixture
+        def early(stub_server_session):
+            say("in the setup")
+
+        @pytest.fixture
+        def late(stub_server):
+            yield
+            say("in the teardown")
+
+        @pytest.fixture
+        def broken(stub_server):
+            say("in the setup")
+            raise ValueError
+        """
+    )
+    project.makepyfile(
+        test_it="""
+        def test_before(stub_server_session): pass
+        def test_early(early): pass
+        def test_late(late): pass
+        def test_broken(broken): pass
+        """
+    )
+    result = run(project)
+    assert result.parseoutcomes() == {"passed": 2, "failed": 1, "errors": 2}
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_late*", "*Captured stubserver setup*", "*test_early*"])
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")])
+def test_what_a_strict_session_leaves_makes_it_fail(project: pytest.Pytester, processes: tuple[str, ...]) -> None:
+    path = project.path / "cassettes" / "session.yaml"
+    tape(path, recorded(ask("one"), completion()), recorded(ask("two"), completion()), recorded(ask("x"), completion()))
+    project.makepyfile(
+        test_it="""
+        from client_code import say
+
+        def test_one(stub_server_session):
+            assert say("one").ok
+
+        def test_two(stub_server_session):
+            assert say("two").ok
+        """
+    )
+    result = run(project, "--stub-strict", *processes)
+    assert (result.parseoutcomes(), result.ret) == ({"passed": 2}, 1)
+    result.stdout.fnmatch_lines(["cassettes/session.yaml: no test played #3 (--stub-strict)"])
+    assert run(project, "--stub-strict", "-k", "one", *processes).ret == 0
+
+
+def test_more_requests_than_a_server_remembers_are_judged(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_it="""
+        import http.client
+
+        def test_one(stub_server):
+            client = http.client.HTTPConnection("127.0.0.1", stub_server.port)
+            for number in range(1100):
+                client.request("GET", f"/v1/models/{number}")
+                client.getresponse().read()
+            client.close()
+            stub_server.assert_called(times=1, path="/models/0")
+        """
+    )
+    run(project).stdout.fnmatch_lines(["stubserver: 1100 of 1100 requests found no recording", "  GET /v1/models/0"])
+
+
+def test_long_names_are_cut_as_pytest_recording_cuts_them(project: pytest.Pytester) -> None:
+    name = "test_" + "x" * 300
+    item = project.getitems(f"def {name}(): pass")[0]
+    mark = hashlib.md5(name.encode()).hexdigest()
+    assert default_cassette(item).name == f"{name[: 255 - 5 - 32 - 3]}...{mark}.yaml"
+    wide = project.getitems(f"def test_{'é' * 200}(): pass")[0]
+    assert len(os.fsencode(default_cassette(wide).name)) <= 255
+
+
+def test_another_ending_is_found(project: pytest.Pytester) -> None:
+    item = project.getitems("def test_one(): pass")[0]
+    path = item.path.parent / "cassettes" / item.path.stem / "test_one.json"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert default_cassette(item) == path
+
+
+def test_runs_beside_pytest_recording_and_pytest_asyncio(project: pytest.Pytester) -> None:
+    """All three in one project, in a process of its own: these plugins are loaded by their entry points."""
+    own_cassette(project, "hi")
+    own_cassette(project, "hi", test="test_async")
+    own_cassette(project, "by vcr", test="test_by_vcr")
+    project.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    project.makepyfile(
+        test_it=ASKS_ONCE
+        + """
+    import httpx
+    import os
+    import pytest
+    import requests
+
+    async def test_async(stub_server):
+        async with httpx.AsyncClient() as client:
+            body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
+            answer = await client.post(os.environ["OPENAI_BASE_URL"] + "/chat/completions", json=body)
+        assert answer.headers["x-stubserver-source"] == "replayed"
+
+    @pytest.mark.vcr
+    def test_by_vcr():
+        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "by vcr"}]}
+        answer = requests.post("https://api.openai.com/v1/chat/completions", json=body)
+        assert answer.json()["choices"][0]["message"]["content"] == "answer to by vcr"
+    """
+    )
+    result = project.runpytest_subprocess(*plugin(), "--stub-strict", "--record-mode", "none")
+    assert passed(result, 3), result.stdout.str()
 
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()

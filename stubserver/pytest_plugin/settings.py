@@ -1,8 +1,8 @@
-"""The plugin's options: the command line counts more than a marker, and that more than the ini file."""
+"""The plugin's options: command line before marker, marker before ``stub_options``, those before the ini file."""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import pytest
 
@@ -47,9 +47,9 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("stub_max_age", "days that a recording may be old", default="")
 
 
-def settings_of(config: pytest.Config, item: pytest.Item | None) -> Settings:
-    """Return what holds for *item*; None: for the whole session."""
-    marked: dict[str, Any] = {}
+def settings_of(config: pytest.Config, item: pytest.Item | None, options: dict[str, Any]) -> Settings:
+    """Return what holds for *item*; None: for the whole session. *options* is what ``stub_options`` gave."""
+    marked: dict[str, Any] = dict(options)
     for marker in reversed(list(item.iter_markers("stub")) if item else []):
         marked |= marker.kwargs
     known = {
@@ -58,6 +58,11 @@ def settings_of(config: pytest.Config, item: pytest.Item | None) -> Settings:
     allow = bool(marked.pop("allow_unmatched", False))
     _check("record_mode", known["record_mode"], _RECORD_MODES)
     _check("fallback", known["fallback"], _FALLBACKS)
+    if known["record_mode"] == "none" and known["fallback"] == "forward":
+        _refuse(
+            "stub_fallback 'forward' asks the upstream, and record mode 'none' opens no connection to it: "
+            "give --stub-record-mode once, which plays the cassettes that are there and forwards the rest"
+        )
     age = known["max_age"]
     return Settings(
         record_mode=known["record_mode"],
@@ -81,11 +86,16 @@ def _chosen(config: pytest.Config, name: str, marked: dict[str, Any]) -> Any:  #
 
 def _check(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise pytest.UsageError(f"stub_{name} {value!r} is not known: choose from {', '.join(choices)}")
+        _refuse(f"stub_{name} {value!r} is not known: choose from {', '.join(choices)}")
 
 
 def _days(text: object) -> float:
     try:
         return float(str(text))
     except ValueError:
-        raise pytest.UsageError(f"stub_max_age {text!r} is no number of days") from None
+        _refuse(f"stub_max_age {text!r} is no number of days")
+
+
+def _refuse(text: str) -> NoReturn:
+    """Make it the test's error, without a traceback through this plugin."""
+    pytest.fail(f"stubserver: {text}", pytrace=False)

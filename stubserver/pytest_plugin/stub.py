@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -13,10 +14,13 @@ import pytest
 
 from stubserver.canonical import NOT_JSON, json_value
 from stubserver.errors import StubserverError
-from stubserver.journal import Entry
+from stubserver.journal import Entry, Journal
 from stubserver.options import StrPath, flat
+from stubserver.pytest_plugin import SINCE
 from stubserver.pytest_plugin.settings import Settings
+from stubserver.pytest_plugin.targets import put_back, settled
 from stubserver.pytest_plugin.usage import usage_of
+from stubserver.recording import RecordOptions
 from stubserver.stub import StubServer
 
 __all__ = ["ENVIRONMENT", "AskedRequest", "StubFixture", "started"]
@@ -29,12 +33,31 @@ ENVIRONMENT: Final = {
     "AZURE_OPENAI_API_KEY": "{key}",
     "ANTHROPIC_BASE_URL": "{url}",
     "ANTHROPIC_API_KEY": "{key}",
+    "AZURE_API_BASE": "{url}",
+    "AZURE_API_KEY": "{key}",
+    "HOSTED_VLLM_API_BASE": "{base_url}",
+    "HOSTED_VLLM_API_KEY": "{key}",
+    "LITELLM_PROXY_API_BASE": "{base_url}",
+    "LITELLM_PROXY_API_KEY": "{key}",
+    "GROQ_BASE_URL": "{url}",
+    "GROQ_API_KEY": "{key}",
+    "TOGETHER_BASE_URL": "{base_url}",
+    "TOGETHER_API_KEY": "{key}",
+    "OPENROUTER_API_BASE": "{base_url}",
+    "OPENROUTER_API_KEY": "{key}",
+    "DEEPSEEK_API_BASE": "{base_url}",
+    "DEEPSEEK_API_KEY": "{key}",
+    "MISTRAL_API_BASE": "{base_url}",
+    "MISTRAL_API_KEY": "{key}",
 }
-"""Variables that clients take the address and the key from."""
+"""Variables that clients take the address and the key from: openai, langchain, litellm, and those like them."""
 
 _KEY: Final = "stubserver"
 _PROXIES_LEFT_OUT: Final = ("NO_PROXY", "no_proxy")
 _LOOK_SECONDS: Final = 0.005
+_MOST_REQUESTS: Final = 100_000
+_MOST_BYTES: Final = 1 << 36
+"""No test is judged by a part of what it asked: its journal has no bound that a test comes near."""
 _SHOWN: Final = 20
 
 
@@ -71,7 +94,7 @@ class StubFixture(StubServer):
 
     @property
     def requests(self) -> list[AskedRequest]:
-        """What was asked, the first request first; at most the last thousand."""
+        """What was asked, the first request first; all since the start, or since :meth:`reset`."""
         return [_asked(entry) for entry in self.journal]
 
     def assert_called(
@@ -94,7 +117,7 @@ class StubFixture(StubServer):
     def wait_for(self, number: int, timeout: float = 5.0) -> list[AskedRequest]:
         """Wait until *number* requests were answered; return them. Fails after *timeout* seconds."""
         until = time.monotonic() + timeout
-        while self.journal.total < number:
+        while len(self.journal) < number:
             if time.monotonic() > until:
                 raise AssertionError(f"expected {number} requests within {timeout} s; {self._told()}")
             time.sleep(_LOOK_SECONDS)
@@ -141,55 +164,64 @@ def started(
     config: pytest.Config,
     settings: Settings,
     cassettes: StrPath | Iterable[StrPath],
-    options: dict[str, Any],
     environment: dict[str, str],
 ) -> Iterator[StubFixture]:
     """Start a stub and point clients at it, as long as this lasts; a stub that cannot be is the test's error."""
     paths = [Path(path) for path in flat([cassettes])]
+    asides: list[Path] = []
     try:
-        stub = _made(settings, paths, options).start()
+        stub = _made(settings, paths, config.stash[SINCE], asides).start()
     except (StubserverError, OSError) as error:
+        put_back(asides)
         pytest.fail(f"stubserver: {error}", pytrace=False)
     stub.settings, stub.cassettes, stub.allow_unmatched = settings, paths, settings.allow_unmatched
-    with stub_stops(stub), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         _point(patch, stub, environment)
         try:
             yield stub
         finally:
-            usage_of(config).add(stub.library)
+            stub.stop()
+            put_back(asides)
+            usage_of(config).add(stub.library, stub.journal)
 
 
-@contextmanager
-def stub_stops(stub: StubFixture) -> Iterator[None]:
-    """Stop it at the end."""
-    try:
-        yield
-    finally:
-        stub.stop()
-
-
-def _made(settings: Settings, paths: list[Path], options: dict[str, Any]) -> StubFixture:
-    mode, target = settings.record_mode, paths[0] if paths else None
-    if mode == "once" and target is not None and target.exists():
-        mode = "none"  # needs no upstream then
-    if mode == "rewrite":
-        mode = "new_episodes"
-        if target is not None and target.exists():
-            target.replace(target.with_name(f"{target.name}.before"))
+def _made(settings: Settings, paths: list[Path], since: float, asides: list[Path]) -> StubFixture:
+    """Make the stub; into *asides* goes what was put aside for it."""
+    _refuse_unknown(settings.options)
+    mode, upstream = settings.record_mode, settings.upstream
+    if mode != "none":
+        if not paths:
+            raise StubserverError("recording needs a cassette to write to: stub_cassette gave none")
+        if mode in {"all", "rewrite"} and upstream is None:
+            raise _no_upstream(mode)
+        mode, aside = settled(mode, paths[0], since)
+        asides += aside
     if mode == "none":
         paths = [path for path in paths if path.exists()]
-    elif settings.upstream is None:
-        raise StubserverError(f"recording ({mode}) needs the upstream: name it with --stub-upstream URL")
-    elif target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    elif upstream is None:
+        raise _no_upstream(settings.record_mode)
+    else:
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
     given: dict[str, Any] = {
+        "journal": Journal(_MOST_REQUESTS, _MOST_BYTES),
+        **settings.options,
         "fallback": settings.fallback,
         "record_mode": mode,
-        "upstream": settings.upstream if mode != "none" or settings.fallback == "forward" else None,
-        **options,
-        **settings.options,
+        "upstream": upstream if mode != "none" or settings.fallback == "forward" else None,
     }
-    return StubFixture(paths, **given)
+    return StubFixture(paths[:1] if settings.record_mode == "all" else paths, **given)
+
+
+def _refuse_unknown(options: dict[str, Any]) -> None:
+    """Name options that there are not: StubServer itself takes some on trust."""
+    known = inspect.signature(StubServer).parameters.keys() | RecordOptions.__annotations__.keys()
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise StubserverError(f"{', '.join(unknown)}: no option of the marker stub, of stub_options or of StubServer")
+
+
+def _no_upstream(mode: str) -> StubserverError:
+    return StubserverError(f"recording ({mode}) needs the upstream: name it with --stub-upstream URL")
 
 
 def _point(patch: pytest.MonkeyPatch, stub: StubFixture, environment: dict[str, str]) -> None:

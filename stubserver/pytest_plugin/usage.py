@@ -5,33 +5,47 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
-
-import pytest
+from typing import TYPE_CHECKING
 
 from stubserver.cassettes.library import ENDINGS, Library
+from stubserver.journal import Journal
+from stubserver.pytest_plugin import LEFT_OUT, USAGE
 
-__all__ = ["Usage", "conclude", "receive", "send", "usage_of"]
+if TYPE_CHECKING:
+    import pytest
 
-_OUTPUT: Final = "stubserver"
+__all__ = ["Usage", "usage_of"]
 
 
 class Usage:
     """Cassettes that were opened, each with how many recordings it holds and the numbers of those that were played.
 
-    ``left_out`` counts tests that were deselected: what they would have played is not unused.
+    ``left_out`` counts tests that were deselected: what they would have played is not unused. ``claimed`` are the
+    cassettes that would be a collected test's own, ``users`` the tests that use a stub. Of ``strict``, nothing may
+    be left at the end. ``recorded`` counts answers, ``notes`` say why others were not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, left_out: int = 0) -> None:
         self.totals: dict[str, int] = {}
         self.played: dict[str, set[int]] = {}
-        self.left_out = 0
+        self.left_out = left_out
+        self.recorded = 0
+        self.claimed: set[str] = set()
+        self.users: set[str] = set()
+        self.strict: set[str] = set()
+        self.notes: list[str] = []
 
-    def add(self, library: Library) -> None:
-        """Take in what was played of *library*."""
+    def add(self, library: Library, journal: Journal) -> None:
+        """Take in what was played of *library*, and what the *journal* says of recording."""
         for file in library.files:
             numbers = [r.number for r in file.recordings if library.played(r)]
             self._add(str(file.path.resolve()), len(file.recordings), numbers)
+        for entry in journal:
+            if entry.source == "recorded":
+                self.recorded += bool(entry.cassette)
+                if not entry.cassette:
+                    request = entry.request
+                    self.notes.append(f"{request.method} {request.target}: {entry.note or 'not recorded'}")
 
     def _add(self, path: str, total: int, numbers: Iterable[int]) -> None:
         self.totals[path] = max(total, self.totals.get(path, 0))
@@ -39,103 +53,43 @@ class Usage:
 
     def as_json(self) -> str:
         """Write it for another process."""
-        return json.dumps(
-            [self.left_out, [[path, self.totals[path], sorted(self.played[path])] for path in self.totals]]
-        )
+        rows = [[path, self.totals[path], sorted(self.played[path])] for path in self.totals]
+        sets = [sorted(one) for one in (self.claimed, self.users, self.strict)]
+        return json.dumps([self.left_out, self.recorded, self.notes, sets, rows])
 
     def take(self, text: str) -> None:
         """Take in what another process wrote."""
-        left_out, rows = json.loads(text)
+        left_out, recorded, notes, (claimed, users, strict), rows = json.loads(text)
         self.left_out = max(self.left_out, left_out)  # each process deselects the same ones
+        self.recorded += recorded
+        self.notes += notes
+        self.claimed.update(claimed)
+        self.users.update(users)
+        self.strict.update(strict)
         for path, total, numbers in rows:
             self._add(path, total, numbers)
 
     def never_opened(self) -> list[Path]:
-        """List the cassettes beside those that were opened which no test asked for."""
-        folders = {Path(path).parent for path in self.totals}
+        """List the cassettes beside those that were opened which no test asked for, and which would be no test's own.
+
+        Below a folder named ``cassettes`` alone: elsewhere, a file may be anything.
+        """
+        folders = {Path(path).parent for path in self.totals if Path(path).parent.parent.name == "cassettes"}
         beside = {path for folder in folders for path in folder.iterdir() if path.name.endswith(ENDINGS)}
-        return sorted(path for path in beside if str(path) not in self.totals)
+        return sorted(path for path in beside if str(path) not in self.totals.keys() | self.claimed)
 
     def unplayed(self) -> dict[Path, set[int]]:
         """Return the numbers of the recordings that no test played, for each cassette that has some."""
         left = {Path(path): set(range(1, total + 1)) - self.played[path] for path, total in self.totals.items()}
         return {path: numbers for path, numbers in sorted(left.items()) if numbers}
 
-
-_USAGE: Final = pytest.StashKey[Usage]()
+    def left_of_strict(self) -> dict[Path, set[int]]:
+        """Return what is left of those cassettes of which nothing may be."""
+        return {path: numbers for path, numbers in self.unplayed().items() if str(path) in self.strict}
 
 
 def usage_of(config: pytest.Config) -> Usage:
     """Return the usage of this session."""
-    return config.stash.setdefault(_USAGE, Usage())
-
-
-def send(config: pytest.Config) -> None:
-    """In a process of pytest-xdist, hand over what was played here."""
-    output = getattr(config, "workeroutput", None)
-    if output is not None:
-        output[_OUTPUT] = usage_of(config).as_json()
-
-
-def receive(config: pytest.Config, output: dict[str, Any]) -> None:
-    """Take in what a process of pytest-xdist handed over."""
-    if _OUTPUT in output:
-        usage_of(config).take(output[_OUTPUT])
-
-
-def conclude(reporter: Any, exitstatus: int, config: pytest.Config) -> None:  # noqa: ANN401  # pytest's terminal reporter
-    """Report what was played, and drop what was not, as far as the options ask for it."""
-    usage = usage_of(config)
-    if config.getoption("stub_report"):
-        reporter.section("stubserver")
-        for line in _report(usage, config.rootpath):
-            reporter.line(line)
-    if config.getoption("stub_drop_unused"):
-        reporter.section("stubserver: unused recordings")
-        why_not = _why_not(usage, exitstatus, reporter.stats, config)
-        for line in [f"nothing was removed: {why_not}"] if why_not else _drop(usage, config.rootpath):
-            reporter.line(line)
-
-
-def _report(usage: Usage, root: Path) -> list[str]:
-    lines = []
-    for path, total in sorted(usage.totals.items()):
-        played = len(usage.played[path])
-        word = "played" if played == total else "partly played" if played else "not played"
-        lines.append(f"{_short(Path(path), root)}: {word}, {played} of {total}")
-    lines += [f"{_short(path, root)}: never used" for path in usage.never_opened()]
-    return lines or ["no cassette was used"]
-
-
-def _why_not(usage: Usage, exitstatus: int, stats: dict[str, list[Any]], config: pytest.Config) -> str:
-    """Say why what was not played may be needed all the same; empty when it may not."""
-    if exitstatus != pytest.ExitCode.OK:
-        return "not every test passed"
-    unsure = len(stats.get("skipped", [])) + len(stats.get("xfailed", []))
-    if unsure:
-        return f"{unsure} tests were skipped or failed as expected, and may need what they did not play"
-    if usage.left_out or any("::" in argument for argument in config.args):
-        return "not all tests ran: leave -k, -m, --lf and ::names away"
-    return ""
-
-
-def _drop(usage: Usage, root: Path) -> list[str]:
-    from stubserver.errors import CassetteError  # noqa: PLC0415  # hardly ever needed
-    from stubserver.rewriting import drop_items, put_aside  # noqa: PLC0415
-
-    lines = []
-    for path, numbers in usage.unplayed().items():
-        try:
-            kept = drop_items(path, numbers).kept
-        except (CassetteError, OSError) as error:
-            lines.append(f"{_short(path, root)}: not changed: {error}")
-        else:
-            lines.append(
-                f"{_short(path, root)}: {len(numbers)} removed, the old file is {kept.name if kept else 'gone'}"
-            )
-    lines += [f"{_short(path, root)}: put aside as {put_aside(path).name}" for path in usage.never_opened()]
-    return lines or ["every recording was played"]
-
-
-def _short(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    if USAGE not in config.stash:
+        config.stash[USAGE] = Usage(config.stash.get(LEFT_OUT, 0))
+    return config.stash[USAGE]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -25,30 +26,53 @@ _DAY: Final = 86_400.0
 _SHOWN: Final = 10
 
 
+class _Judged(NamedTuple):
+    """Up to which entry the journals of a test's stubs, its own and the session's, were looked at."""
+
+    own: int
+    shared: int
+
+
+_JUDGED: Final = pytest.StashKey[_Judged]()
+
+
 @contextmanager
-def judged(item: pytest.Item) -> Iterator[None]:
-    """Run a test; what its stubs have to say then makes it fail, or is added to why it failed by itself."""
+def judged(item: pytest.Item, phase: str) -> Iterator[None]:
+    """Run a phase of a test; what its stubs have to say then makes it fail, or is added to why it failed by itself.
+
+    What was asked during the setup is judged with the test, what comes later with the teardown.
+    """
+    __tracebackhide__ = True
     shared = item.config.stash.get(OF_SESSION, None)
-    before = shared.journal.total if shared is not None else 0
+    if phase == "setup":
+        item.stash[_JUDGED] = _Judged(0, shared.journal.total if shared is not None else 0)
     try:
         yield
     except BaseException as error:
-        said = _said(item, before)
+        said = _said(item, phase)
         if said and not isinstance(error, (pytest.skip.Exception, KeyboardInterrupt)):
-            item.add_report_section("call", "stubserver", said)
+            item.add_report_section(phase, "stubserver", said)
         raise
-    said = _said(item, before)
+    said = _said(item, phase) if phase != "setup" else ""
     if said:
         pytest.fail(said, pytrace=False)
 
 
-def _said(item: pytest.Item, before: int) -> str:
+def _said(item: pytest.Item, phase: str) -> str:
     own, shared = item.stash.get(OF_ITEM, None), item.config.stash.get(OF_SESSION, None)
+    until = item.stash.get(_JUDGED, _Judged(0, 0))
     parts = []
     if own is not None:
-        parts += [_misses(own, 0, item), _unplayed(own), _old(own)]
+        parts.append(_misses(own, until.own, item))
+        if phase == "call":
+            parts += [_unplayed(own), _old(own)]
+        until = until._replace(own=own.journal.total)
     if shared is not None and "stub_server_session" in getattr(item, "fixturenames", ()):
-        parts.append(_misses(shared, before, item))
+        parts.append(_misses(shared, until.shared, item))
+        if phase == "call":
+            parts.append(_old(shared))
+        until = until._replace(shared=shared.journal.total)
+    item.stash[_JUDGED] = until
     # Labels of cassettes are paths; under the root they are told as pytest tells those of tests.
     return "\n\n".join(filter(None, parts)).replace(f"{item.config.rootpath}{os.sep}", "")
 
@@ -56,17 +80,17 @@ def _said(item: pytest.Item, before: int) -> str:
 def _misses(stub: StubFixture, before: int, item: pytest.Item) -> str:
     if stub.allow_unmatched or stub.settings.allow_unmatched:
         return ""
-    missed = [entry for entry in stub.journal if entry.number > before and entry.source == "unmatched"]
+    missed = [entry for entry in stub.journal.since(before) if entry.source == "unmatched"]
     if not missed:
         return ""
-    asked = stub.journal.total - before
+    asked = sum(1 for _ in stub.journal.since(before))
     lines = [f"stubserver: {len(missed)} of {asked} requests found no recording"]
     lines += [f"  {path} does not exist" for path in stub.cassettes if not path.exists()]
     for entry in missed[:_SHOWN]:
         lines += _miss(entry)
     lines.append(
         "To record what is missing: pytest --stub-record-mode new_episodes --stub-upstream URL "
-        f"'{item.nodeid}'; to allow misses: @pytest.mark.stub(allow_unmatched=True)"
+        f"{shlex.quote(item.nodeid)}; to allow misses: @pytest.mark.stub(allow_unmatched=True)"
     )
     return "\n".join(lines)
 
