@@ -12,6 +12,7 @@
 # make datatrove  in datatrove's pipelines, beside the original DummyServer, in an environment without torch or vLLM
 # make vcr-versions  vcrpy 7, 8 and 9 and pytest-recording play what we recorded, each in an environment of its own
 # make real-model  clients in front of a recorded real model, then of the replay with the model stopped: the same results
+# make cluster a pipeline recorded on a Ray cluster while a node is killed, and replayed by other numbers of ranks
 # make record  record the bundled cassettes anew from a real local model (compiles llama.cpp for a while)
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage api browser pythons bench datatrove clients real-model record vcr-versions clean fuzz soak interop
+.PHONY: check serve test format lint types coverage api browser pythons bench datatrove cluster clients real-model record vcr-versions clean fuzz soak interop
 
 check: lint types coverage
 
@@ -99,13 +100,18 @@ DATATROVE := .venv-datatrove
 
 $(DATATROVE)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(DATATROVE)
-	$(DATATROVE)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[datatrove,test]'
+	$(DATATROVE)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[datatrove,buckets,test]'
 	@touch $@
 
-# ARGS: --quick for the comparison alone with smaller numbers
+# ARGS: --quick for a comparison with smaller numbers; TESTS: more options of pytest
 datatrove: $(DATATROVE)/.ready
-	$(DATATROVE)/bin/python -m pytest -q tests/test_datatrove.py --cov=stubserver.datatrove --cov-config=/dev/null
+	$(DATATROVE)/bin/python -m pytest -q tests/test_datatrove.py tests/test_s3.py tests/test_deploy.py $(TESTS)
 	$(DATATROVE)/bin/python tools/datatrove/compare.py $(ARGS)
+
+# A cluster of several Ray nodes on this machine, one of which is killed.
+cluster: $(DATATROVE)/.ready
+	$(DATATROVE)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
+	$(DATATROVE)/bin/python tools/datatrove/cluster.py $(ARGS)
 
 record: $(VENV)/.tests
 	$(BIN)/python tools/record_examples.py

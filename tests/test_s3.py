@@ -22,12 +22,18 @@ from pipelines import run
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::DeprecationWarning")
 
 
-@pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3fs.S3FileSystem]:
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Give the server's address: one for all tests, as the processes that workers come from keep their environment."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3fs.S3FileSystem]:
     settings = {
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "AWS_ACCESS_KEY_ID": "testing",
@@ -44,7 +50,6 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3fs.S3F
     system.mkdir("tapes")
     yield system
     s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.mark.parametrize("way", ["step", "custom"])
