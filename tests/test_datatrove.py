@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,12 @@ from stubserver.errors import StubserverError
 
 # datatrove leaves sockets of its own to the garbage collector; that we leave none is what test_stub.py sees to.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def our_key() -> None:
+    """Set before the first pool of workers is made: the process they come from keeps the environment it began with."""
+    os.environ["MODEL_KEY"] = "sk-our-own-key-1234567890"
 
 
 @pytest.fixture(autouse=True)
@@ -309,10 +316,7 @@ def test_a_job_that_is_aborted_ends_the_server_quietly(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_recording_and_replay_by_another_number_of_ranks(
-    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MODEL_KEY", "sk-our-own-key-1234567890")
+def test_recording_and_replay_by_another_number_of_ranks(way: str, tmp_path: Path) -> None:
     tapes = tmp_path / "tapes"
     tapes.mkdir()
     with pipelines.model() as upstream:
