@@ -3,7 +3,7 @@
 const API = "/__admin";
 const MOST = 50_000; // entries kept here; the server's journal keeps its own number
 const SECONDS = 120; // what the plots show
-const SOURCES = ["replayed", "recorded", "forwarded", "dummy", "unmatched"];
+const SOURCES = ["replayed", "recorded", "forwarded", "dummy", "unmatched", "fault"];
 
 const $ = (id) => document.getElementById(id);
 

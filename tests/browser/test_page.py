@@ -227,6 +227,15 @@ def test_record_this_next_time_without_an_upstream_says_what_to_do(driver: Drive
     driver.get_log("browser")  # Chromium notes the 409
 
 
+def test_fault_is_named(driver: Driver) -> None:
+    with StubServer(fault=["503,first=1"]) as stub:
+        assert post(stub).status_code == 503
+        open_page(driver, stub, "#request/1")
+        until(driver, lambda: "fault: 503" in text(driver, "#detail") or "fault: status" in text(driver, "#detail"))
+        assert rows(driver)[0].startswith("fault, POST")
+        until(driver, lambda: counts(driver).get("fault") == "1")
+
+
 def test_cassettes_are_listed_searched_opened_and_downloaded(driver: Driver, stub: StubServer, shoot: Shoot) -> None:
     post(stub)
     open_page(driver, stub, "#cassettes")
