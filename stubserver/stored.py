@@ -45,7 +45,8 @@ class StoredAnswer(Answer):
         # Field by field: the way through Answer's own is twice as long.
         self._stored = stored
         self._made: Response | None = None
-        self.source, self.cassette, self.drift, self.note = "replayed", cassette, (), ""
+        self.source, self.cassette, self.drift = "replayed", cassette, ()
+        self.note = self.fault = ""
         self.live = self.script = None
         self.rendered = {}
         self._status, head, times, _, self._events, plain = _HEAD.unpack_from(stored)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ _VERSION: Final = 1
 """Of the tables, of how keys are made and of how answers are stored: another one makes the index begin anew."""
 _MAGIC: Final = 0x57_55_42_53
 _WAIT_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.01
 
 _TABLES: Final = (
     "CREATE TABLE files(id INTEGER PRIMARY KEY, path TEXT UNIQUE, size INTEGER, mtime INTEGER, inode INTEGER)",
@@ -89,7 +91,7 @@ class Database:
         self._writer = writer = sqlite3.connect(
             self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
-        writer.execute("PRAGMA journal_mode=WAL")
+        _set_wal(writer)
         writer.execute("PRAGMA synchronous=OFF")  # what a power cut damages is made anew
         writer.execute("BEGIN IMMEDIATE")
         if not writer.execute("SELECT 1 FROM sqlite_master").fetchall():
@@ -218,3 +220,19 @@ class Database:
         self._writer = None
         if not self._broken:
             self._say(f"{self.path}: nothing is added to the index any more, which makes it slower: {error}")
+
+
+def _set_wal(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer go on side by side. Waits for others: for this alone, SQLite itself does not."""
+    until = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
