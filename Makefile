@@ -105,7 +105,8 @@ $(DATATROVE)/.ready: pyproject.toml
 
 # ARGS: --quick for a comparison with smaller numbers; TESTS: more options of pytest
 datatrove: $(DATATROVE)/.ready
-	$(DATATROVE)/bin/python -m pytest -q tests/test_datatrove.py tests/test_s3.py tests/test_deploy.py $(TESTS)
+	$(DATATROVE)/bin/python -m pytest -q tests/test_datatrove.py tests/test_deploy.py $(TESTS)
+	$(DATATROVE)/bin/python -m pytest -q tests/test_s3.py  # by itself: pools of workers keep the first environment
 	$(DATATROVE)/bin/python tools/datatrove/compare.py $(ARGS)
 
 # A cluster of several Ray nodes on this machine, one of which is killed.

@@ -25,17 +25,18 @@ import replay
 import report
 import servers
 import startup
+import streams
 import throughput
 from replay import Rounds
 from report import Part
 from servers import HERE, NGINX_PATH, BenchError, Cores
 
-PARTS = ("throughput", "replay", "startup", "load", "proxy")
+PARTS = ("throughput", "replay", "startup", "load", "proxy", "streams")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured: rounds and their seconds, sizes of the cassettes that are replayed and loaded."""
+    """How much is measured: rounds and their seconds, sizes of the cassettes, replayed and loaded; streams at once."""
 
     throughput: int
     seconds: int
@@ -44,11 +45,30 @@ class Scale:
     startups: int
     loaded: int
     proxied: int
+    streams: tuple[int, ...]
 
 
 # Warm rounds last three seconds: a server that stops to collect garbage for one is slow in them, and not silent.
-FULL = Scale(8, 1, (10, 1_000, 100_000), Rounds(first=5, warm=3, seconds=3), startups=11, loaded=10_000, proxied=1_000)
-QUICK = Scale(3, 1, (10, 1_000, 5_000), Rounds(first=3, warm=2, seconds=3), startups=5, loaded=1_000, proxied=300)
+FULL = Scale(
+    8,
+    1,
+    (10, 1_000, 100_000),
+    Rounds(first=5, warm=3, seconds=3),
+    startups=11,
+    loaded=10_000,
+    proxied=1_000,
+    streams=(100, 500, 2_000),
+)
+QUICK = Scale(
+    3,
+    1,
+    (10, 1_000, 5_000),
+    Rounds(first=3, warm=2, seconds=3),
+    startups=5,
+    loaded=1_000,
+    proxied=300,
+    streams=(100, 500),
+)
 
 
 def main() -> int:
@@ -113,6 +133,8 @@ def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
         return startup.measure(scale.startups, folder)
     if name == "proxy":
         return proxy.measure(scale.proxied, folder, cores)
+    if name == "streams":
+        return streams.measure(scale.streams)
     return load.measure(scale.loaded, folder)
 
 
