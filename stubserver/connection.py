@@ -5,7 +5,6 @@ All decisions about HTTP are ``wire``'s, all decisions about the answer the app'
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 import threading
@@ -22,14 +21,14 @@ from stubserver.errors import ProtocolError, UpstreamError
 from stubserver.known import Known
 from stubserver.leaving import Leavers
 from stubserver.messages import Answer, Delivery, Live, Step
+from stubserver.sender import SLOWEST, Sender
 from stubserver.wire import Limits, RequestParser, State
 
 __all__ = ["Connection", "Owner", "ServerSettings"]
 
 _now = time.perf_counter
 _RECEIVE: Final = 65_536
-_UPLOAD_SPEED: Final = 1_000_000  # bytes a second that a body may take at least
-_ENDED_SIDE: Final[int] = getattr(select, "POLLRDHUP", 0)  # Linux has it
+_SOON: Final = 0.25  # seconds in which a thread waits for the next request; then the connection rests
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 64 * 1024 * 1024
 
@@ -54,11 +53,17 @@ class Owner(Protocol):
     settings: ServerSettings
     known: Known
     leavers: Leavers
+    sender: Sender
     stopping: bool
 
 
 class Connection:
-    """One client's connection, served by one thread until it ends."""
+    """One client's connection, served by one thread at a time, and by none while it waits for its next request."""
+
+    __slots__ = (
+        *("_app", "_begun", "_deadline", "_delivery", "_parser", "_received", "_server", "_settings", "_sock"),
+        *("_waiting", "busy"),
+    )
 
     def __init__(self, server: Owner, sock: socket.socket) -> None:
         self._server = server
@@ -70,18 +75,17 @@ class Connection:
         self._deadline = 0.0
         self._received = 0.0
         self._delivery = Delivery()
+        self._begun = False
         self.busy = False
 
-    def serve(self) -> None:
-        """Answer requests until one side ends the connection."""
+    def serve(self) -> bool:
+        """Answer requests until one side ends the connection, or until it may rest: True, it is to be served again.
+
+        That is when it has waited for its next request for a while; what comes then is what it goes on with.
+        """
+        rests = False
         try:
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._wait_at_most(self._settings.idle)
-            self._set_timeout(socket.SO_SNDTIMEO, max(self._settings.timeout, 1.0))
-            if self._app.hangs_up():
-                self._linger()
-                return
-            self._converse()
+            rests = (self._begun or self._begin()) and self._converse()
         except ProtocolError as error:
             self._refuse(error)
         except OSError:
@@ -91,33 +95,46 @@ class Connection:
             self._refuse(ProtocolError(500, "The server made a mistake with this request.", "internal_error"))
             raise
         finally:
-            self._note_cut()
-            self.close()
+            if not rests:
+                self._note_cut()
+                self.close()
+        return rests
 
-    def _converse(self) -> None:
+    def _begin(self) -> bool:
+        """Prepare the socket; False when the connection is closed on purpose."""
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._arm(idle=True)
+        self._set_timeout(socket.SO_SNDTIMEO, max(self._settings.timeout, 1.0))
+        if self._app.hangs_up():
+            self._linger()
+            return False
+        return True
+
+    def _converse(self) -> bool:
         server, known, receive = self._server, self._server.known, self._sock.recv
         idle = True
-        while not server.stopping:
-            self.busy = False
+        goes_on, self._begun = self._begun, True  # one that has rested has something to read, whatever happens
+        while goes_on or not server.stopping:
+            goes_on = self.busy = False
             try:
                 data = receive(_RECEIVE)
             except BlockingIOError:
-                self._check_deadline()
+                if self._may_rest(idle=idle):
+                    return True
                 continue
             if not data:
-                return
+                return False
             self.busy = True
             self._received = _now()
             entry = known.get(data) if idle else None
+            if not (self._answer(*entry) if entry is not None else self._take(data, whole=idle)):
+                return False
             if entry is not None:
-                if not self._answer(*entry):
-                    return
                 continue
-            if not self._take(data, whole=idle):
-                return
             was_idle, idle = idle, self._parser.state is State.IDLE
             if not (was_idle and idle):
                 self._arm(idle=idle)
+        return False
 
     def _take(self, data: bytes, *, whole: bool) -> bool:
         """Feed the parser and answer what is complete; False when the connection is to end."""
@@ -160,10 +177,10 @@ class Connection:
         delivery = self._delivery
         if self._server.stopping:
             flags |= wire.CLOSE
-        if answer.live is not None:
-            return self._relay(answer.live, flags)
         if answer.script is not None:
             return self._perform(answer.script(answer.response, flags), answer, flags)
+        if answer.live is not None:
+            return self._relay(answer.live, flags)
         pieces = answer.rendered.get(flags)
         if pieces is None:
             pieces = answer.rendered[flags] = wire.render(answer.response, flags)
@@ -185,27 +202,11 @@ class Connection:
 
     def _perform(self, steps: Generator[Step], answer: Answer, flags: int) -> bool:
         """Send an answer step by step; False when the connection ends with it."""
-        when = 0.0
-        with closing(steps):
-            for step in steps:
-                if step.delay > 0:
-                    self._pause(step.delay, leaves=step.leaves)
-                if step.data:
-                    self._delivery.sent(when := self._send(step.data))
-                if step.end == "reset":
-                    self._reset()
-                if step.end:
-                    return False
-        self._delivery.last = when or _now()
-        return self._goes_on(answer, flags)
-
-    def _pause(self, seconds: float, *, leaves: bool = False) -> None:
-        """Wait; not longer than the connection is there, or, where that is what ending its side means, its client."""
-        waiting = select.poll()
-        # With no event of its own it wakes up for an error and for the end of both directions alone.
-        waiting.register(self._sock, _ENDED_SIDE if leaves else 0)
-        if waiting.poll(seconds * 1000):
-            raise ConnectionResetError
+        perform, waits = self._server.sender.perform, answer.live is not None
+        end = perform(self._sock, steps, self._delivery, self._settings.timeout, blocks=waits)
+        if end == "reset":
+            self._reset()
+        return not end and self._goes_on(answer, flags)
 
     def _reset(self) -> None:
         """Let the close that follows be a reset."""
@@ -242,7 +243,7 @@ class Connection:
         sent = self._sock.send(piece)
         if sent == len(piece):
             return now
-        until = time.monotonic() + self._settings.timeout + len(piece) / _UPLOAD_SPEED
+        until = time.monotonic() + self._settings.timeout + len(piece) / SLOWEST
         rest = memoryview(piece)[sent:]
         while rest:
             if time.monotonic() > until:
@@ -255,15 +256,22 @@ class Connection:
         """Set how long the next bytes may take: idle time between requests, a deadline in all within one."""
         if idle:
             self._deadline = 0.0
-            self._wait_at_most(self._settings.idle)
+            self._wait_at_most(min(_SOON, self._settings.idle))
             return
         now = time.monotonic()
         if not self._deadline:
             self._deadline = now + self._settings.timeout
-        until = self._deadline + self._parser.body_size / _UPLOAD_SPEED
+        until = self._deadline + self._parser.body_size / SLOWEST
         if now >= until:
             self._check_deadline()
         self._wait_at_most(until - now)
+
+    def _may_rest(self, *, idle: bool) -> bool:
+        """Nothing came for a while: between two requests, no thread has to wait for more."""
+        if idle and self._settings.idle > _SOON:
+            return True
+        self._check_deadline()
+        return False
 
     def _check_deadline(self) -> None:
         """Nothing came in time: within a request that is a 408, between two it is the quiet end."""
@@ -309,6 +317,19 @@ class Connection:
             if not data:
                 return
             left -= len(data)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, -1 when it was closed."""
+        return self._sock.fileno()
+
+    def has_more(self) -> bool | None:
+        """Tell whether there is something to read; False when the client left, None as long as neither is so."""
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return None
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Let go of the socket; the other side hears of it unless another process holds it too."""

@@ -126,6 +126,7 @@ class Interaction(NamedTuple):
 class Step(NamedTuple):
     """One step of sending an answer by a script: wait *delay* seconds, send *data*, and *end* it there if that is said.
 
+    A *delay* below zero: so many seconds ago it was due, and may go out together with others that are late, too.
     ``close`` ends the connection after what was sent, ``reset`` at once, with an RST. ``leaves``: a client that ends
     its side while we wait has left; else it may have nothing more to say, and still listen.
     """
@@ -158,7 +159,8 @@ class Answer:
     recording; ``drift`` holds the JSON paths in which that differs from the request. ``rendered`` keeps the bytes of
     the answer by connection flags once they were made: they follow from ``response`` alone. ``live`` is there while the
     body is still coming from an upstream; ``response`` is then its head. ``script`` sends the answer in steps of its
-    own, paced or broken on purpose, in place of its bytes all at once. ``note`` says what went wrong, or why it was not
+    own, paced or broken on purpose, in place of its bytes all at once; with ``live``, it waits for what they are made
+    of. ``note`` says what went wrong, or why it was not
     recorded; ``fault`` what was done to it on purpose, or in its place (``source`` is then fault, too).
     """
 

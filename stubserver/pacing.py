@@ -7,12 +7,12 @@ request on, so that what sending takes does not add up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from stubserver import sse, wire
+from stubserver import wire
 from stubserver.canonical import json_value
 from stubserver.errors import UsageError
 from stubserver.messages import Answer, Request, Response, Step
@@ -50,7 +50,7 @@ class Pacer:
         offsets = self._offsets(request, answer)
         if offsets is None:
             return answer
-        return replace(answer, script=partial(_steps, offsets, time.monotonic()))
+        return replace(answer, script=partial(_steps, offsets, time.monotonic(), answer.rendered))
 
     def timed(self, request: Request, answer: Answer) -> Callable[[list[bytes]], Iterator[tuple[float, bytes]]] | None:
         """Return what gives the pieces of a body their time, for whoever sends them otherwise; None: at once."""
@@ -93,9 +93,16 @@ def _tokens(response: Response) -> int:
     return min(max(found, 1), _MOST_TOKENS) if isinstance(found, int) else 1
 
 
-def _steps(offsets: _Offsets, started: float, response: Response, flags: int) -> Generator[Step]:
-    for delay, part in _timed(offsets, started, _parts(response, flags)):
-        yield Step(delay, part)
+def _steps(
+    offsets: _Offsets, started: float, rendered: dict[int, tuple[bytes, ...]], response: Response, flags: int
+) -> Generator[Step]:
+    """Yield each part in its time; one that is late says by how much, so that it may go with others."""
+    pieces = rendered.get(flags)
+    if pieces is None:
+        pieces = rendered[flags] = wire.render(response, flags)
+    parts = _parts(pieces, flags)
+    for offset, part in zip(offsets(len(parts)), parts, strict=True):
+        yield Step(started + min(offset, _LONGEST) / 1000 - time.monotonic(), part)
 
 
 def _timed(offsets: _Offsets, started: float, parts: list[bytes]) -> Iterator[tuple[float, bytes]]:
@@ -104,13 +111,12 @@ def _timed(offsets: _Offsets, started: float, parts: list[bytes]) -> Iterator[tu
         yield max(0.0, started + min(offset, _LONGEST) / 1000 - time.monotonic()), part
 
 
-def _parts(response: Response, flags: int) -> list[bytes]:
-    """Cut what is sent into one part for each event; the head goes with the first, the end with the last."""
-    pieces = list(wire.render(response, flags))
-    events = len(sse.split(response.body)) if len(pieces) > 1 else 0
-    if not events:
+def _parts(pieces: tuple[bytes, ...], flags: int) -> Sequence[bytes]:
+    """Put the head together with the first event, and what ends the stream with the last."""
+    events = len(pieces) - (1 if flags & wire.HTTP10 else 2)  # the head, and in chunks the last of them
+    if events < 1:
         return [b"".join(pieces)]
-    parts = pieces[1 : events + 1]
+    parts = list(pieces[1 : events + 1])
     parts[0] = pieces[0] + parts[0]
     parts[-1] += b"".join(pieces[events + 1 :])
     return parts

@@ -1,4 +1,4 @@
-"""Listening and accepting: a ThreadingHTTPServer that gives each connection a thread from its first byte to its last.
+"""Listening and accepting: a ThreadingHTTPServer that gives each connection a thread while it has something to do.
 
 Here: who may connect, what happens when the system runs out of something, and how it all ends.
 """
@@ -21,6 +21,8 @@ from stubserver.connection import Connection, ServerSettings
 from stubserver.errors import ProtocolError, UsageError
 from stubserver.known import Known
 from stubserver.leaving import Leavers
+from stubserver.resting import Resting
+from stubserver.sender import Sender
 from stubserver.threads import Threads
 
 __all__ = ["Server"]
@@ -56,6 +58,8 @@ class Server(ThreadingHTTPServer):
         self._away_until = 0.0
         self._also: socket.socket | None = None
         self._wake_receiver, self._wake_sender = socket.socketpair()
+        self.sender = Sender()
+        self.resting = Resting(settings.idle, self._resume, self._end)
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY)
             super().__init__(address, BaseHTTPRequestHandler)
@@ -144,12 +148,14 @@ class Server(ThreadingHTTPServer):
         """End every connection: waiting ones at once, busy ones when they are done or *grace* seconds are over."""
         self.stopping = True
         until = time.monotonic() + grace
+        self.resting.end()
         for connection in list(self._connections):
             connection.interrupt(busy_too=False)
         while self._connections and time.monotonic() < until:
             time.sleep(0.001)
         for connection in list(self._connections):
             connection.interrupt(busy_too=True)
+        self.sender.end()
         self._workers.end(1.0)
         self.leavers.end()
 
@@ -189,10 +195,23 @@ class Server(ThreadingHTTPServer):
             self._send_busy(sock)
 
     def _serve(self, connection: Connection) -> None:
+        rests = False
         try:
-            connection.serve()
+            rests = connection.serve() and self.resting.add(connection)
         finally:
-            self._connections.discard(connection)
+            if not rests:
+                self._end(connection)
+
+    def _resume(self, connection: Connection) -> None:
+        """Let a connection that has rested go on."""
+        try:
+            self._workers.run(lambda: self._serve(connection))
+        except OSError:
+            self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        connection.close()
+        self._connections.discard(connection)
 
     def _turn_one_away(self, listener: socket.socket) -> None:
         """Out of file descriptors: give up the spare one for a moment, so that a client hears why."""
@@ -220,7 +239,8 @@ class Server(ThreadingHTTPServer):
         self.stopping = True
         for connection in list(self._connections):
             connection.close()
-        self.leavers.let_go()
+        for watch in (self.leavers, self.sender, self.resting):
+            watch.let_go()
         self.server_close()
 
 

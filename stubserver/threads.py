@@ -12,6 +12,7 @@ from typing import Final
 __all__ = ["Threads"]
 
 _IDLE_SECONDS: Final = 5.0
+_MOST_IDLE: Final = 128
 
 
 class Threads:
@@ -53,7 +54,7 @@ class Threads:
     def _next(self) -> Callable[[], None] | None:
         """Wait for another job; None when it is time to leave."""
         with self._lock:
-            if self._ended:
+            if self._ended or self._idle >= _MOST_IDLE:
                 return None
             self._idle += 1
         try:

@@ -13,8 +13,8 @@ PACKAGE = ROOT / "stubserver"
 
 # From the ground up; a module may import from the floors below its own, and from its own.
 FLOORS = (
-    ("__init__", "early", "errors", "messages", "threads", "leaving", "newcomers", "wrapped"),
-    ("canonical", "redaction", "sse", "bodies", "calls"),
+    ("__init__", "early", "errors", "messages", "threads", "leaving", "newcomers", "watch", "wrapped"),
+    ("canonical", "redaction", "sse", "bodies", "calls", "sender", "resting"),
     ("matchers", "answers"),
     ("wire", "scrubbing", "comparison", "upstream"),
     ("cassettes", "dummy", "journal", "tally", "keeping", "relay"),
@@ -38,7 +38,7 @@ DOORS = {
     "yaml": {"cassettes"},
     "click": {"cli"},
     "rich": {"cli"},
-    "socket": {"connection", "leaving", "server", "recording", "calls"},
+    "socket": {"connection", "leaving", "server", "recording", "calls", "watch", "sender"},
     "http.server": {"server"},
     "vcr": {"cassettes"},
     "requests": {"upstream"},

@@ -6,7 +6,9 @@ import json
 import re
 import socket
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -453,8 +455,13 @@ def test_errors_in_place_of_an_answer_ask_no_upstream() -> None:
 
 def test_faults_and_pace_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    pause = "stubserver.connection.Connection._pause"
-    monkeypatch.setattr(pause, lambda _, seconds, **_more: waited.append(round(seconds * 1000, -1)))
+
+    def at_once(delay: float) -> float:
+        waited.append(round(delay * 1000, -1))
+        return time.monotonic()
+
+    monkeypatch.setattr("stubserver.sender._time_of", at_once)
+    monkeypatch.setattr("stubserver.pacing.time", SimpleNamespace(monotonic=lambda: 1000.0))
     slow = StubServer(dummy_text="one two", ttft=500, itl=0, fault="delay=200")
     with slow as stub, Raw(("127.0.0.1", stub.port)) as client:
         client.send(asked(stream=True)).head()

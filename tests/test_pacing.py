@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,11 +102,22 @@ def test_each_step_is_timed_from_the_request_on(monkeypatch: pytest.MonkeyPatch)
     steps = iter(script(response, 0))
 
     found = []
-    for now in (1000.0, 1000.15, 1000.9):  # the second event is waited for shortly, the third is late
+    for now in (1000.0, 1000.15, 1000.9):  # the second event is waited for shortly, the third says how late it is
         clock_at(now, monkeypatch)
         found.append(round(next(steps).delay * 1000))
 
-    assert found == [100, 50, 0]
+    assert found == [100, 50, -600]
+
+
+def test_rendered_pieces_are_made_once_and_used_by_all() -> None:
+    pacer, answer = pacer_of(Pace(None, 5, 5)), Answer(STREAMED, "replayed")
+    assert pacer is not None
+    once, again = (pacer(request({}), answer).script for _ in range(2))
+    assert once is not None
+    assert again is not None
+
+    assert [step.data for step in once(STREAMED, 0)] == [step.data for step in again(STREAMED, 0)]
+    assert answer.rendered == {0: wire.render(STREAMED, 0)}
 
 
 def test_a_pace_of_its_own_is_for_what_has_no_timing() -> None:
@@ -203,8 +215,12 @@ def test_no_pace_needs_nobody_to_set_it() -> None:
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
-    pause = "stubserver.connection.Connection._pause"
-    monkeypatch.setattr(pause, lambda _, seconds, **_more: found.append(round(seconds * 1000)))
+
+    def at_once(delay: float) -> float:
+        found.extend([round(delay * 1000)] if delay > 0 else [])
+        return monotonic()
+
+    monkeypatch.setattr("stubserver.sender._time_of", at_once)
     return found
 
 

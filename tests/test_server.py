@@ -172,6 +172,65 @@ def test_error_at_the_start_leaves_no_descriptor_open() -> None:
         assert descriptors() == before
 
 
+def jobs(server: Server) -> int:
+    """Count the threads that have something to do."""
+    return len(server._workers._threads) - server._workers._idle
+
+
+def test_idle_connections_need_no_thread_and_are_still_served() -> None:
+    with serving() as server, ExitStack() as stack:
+        clients = [stack.enter_context(Raw(address_of(server))) for _ in range(200)]
+        for client in clients[:150]:  # the others say nothing at all
+            assert client.ask(GET)[0] == 200
+        assert eventually(lambda: len(server.resting) == 200 and not jobs(server))
+        assert server.connections == 200
+        for _ in range(2):
+            assert [client.ask(GET)[0] for client in clients] == [200] * 200
+        assert eventually(lambda: len(server.resting) == 200)
+
+
+def test_connections_that_end_together_leave_no_thread_and_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stubserver.threads._IDLE_SECONDS", 0.01)
+    with serving() as server:
+        before = descriptors()
+        for resting in (0, 300):
+            clients = [Raw(address_of(server)).send(GET) for _ in range(300)]
+            assert all(client.head()[0] == 200 for client in clients)
+            assert eventually(lambda resting=resting: len(server.resting) >= resting)
+            for client in clients:
+                client.sock.close()
+            assert eventually(lambda: not (server.connections or len(server.resting) or server._workers._threads))
+        assert descriptors() <= before + 3  # what watches
+
+
+def test_idle_connection_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stubserver.connection._SOON", 0.01)
+    with serving(settings=ServerSettings(idle=0.1)) as server, Raw(address_of(server)) as client:
+        assert client.ask(GET)[0] == 200
+        assert client.rest() == b""
+        assert eventually(lambda: not server.connections)
+
+
+def test_the_end_of_the_server_is_the_end_of_idle_connections() -> None:
+    with ExitStack() as stack, serving() as server:
+        clients = [stack.enter_context(Raw(address_of(server))) for _ in range(50)]
+        assert eventually(lambda: len(server.resting) == 50)
+    assert [client.rest() for client in clients] == [b""] * 50
+    assert not server.connections
+
+
+def test_a_system_without_threads_ends_what_would_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError
+
+    with serving() as server, Raw(address_of(server)) as client:
+        assert client.ask(GET)[0] == 200
+        assert eventually(lambda: len(server.resting) == 1)
+        monkeypatch.setattr(server._workers, "run", fail)
+        assert client.send(GET).rest() == b""
+        assert eventually(lambda: not server.connections)
+
+
 def descriptors() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 

@@ -68,6 +68,15 @@ def test_idle_threads_leave_after_a_while(threads: Threads, monkeypatch: pytest.
     assert threads._idle == 0
 
 
+def test_more_than_are_needed_leave_at_once(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 3600.0)
+    monkeypatch.setattr(module, "_MOST_IDLE", 8)
+    together = threading.Barrier(50, timeout=PATIENCE)
+    for _ in range(50):
+        threads.run(together.wait)
+    assert eventually(lambda: len(threads._threads) == threads._idle == 8)
+
+
 def test_no_job_is_lost_to_a_thread_that_is_about_to_leave(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_IDLE_SECONDS", 0.0)
     done: SimpleQueue[int] = SimpleQueue()

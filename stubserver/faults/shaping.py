@@ -204,7 +204,7 @@ def _scripted(
 ) -> Answer:
     timed = (pacer.timed(request, answer) if pacer is not None else None) or _now
     plan = Plan(timing, main, timed, answer.live, drains=answer.source == "recorded")
-    return replace(answer, script=partial(perform, plan), live=None)
+    return replace(answer, script=partial(perform, plan))
 
 
 def _now(pieces: list[bytes]) -> Timed:
