@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -173,6 +173,10 @@ class Answer:
     script: Script | None = None
     note: str = ""
     fault: str = ""
+
+    def changed(self, **changes: Any) -> Answer:  # noqa: ANN401  # whatever the fields are
+        """Return another answer with these fields changed; of whatever kind this one is, that is a plain one."""
+        return Answer(**{each.name: getattr(self, each.name) for each in fields(Answer)} | changes)
 
     @property
     def size(self) -> int:

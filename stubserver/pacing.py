@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -50,7 +49,7 @@ class Pacer:
         offsets = self._offsets(request, answer)
         if offsets is None:
             return answer
-        return replace(answer, script=partial(_steps, offsets, time.monotonic(), answer.rendered))
+        return answer.changed(script=partial(_steps, offsets, time.monotonic(), answer.rendered))
 
     def timed(self, request: Request, answer: Answer) -> Callable[[list[bytes]], Iterator[tuple[float, bytes]]] | None:
         """Return what gives the pieces of a body their time, for whoever sends them otherwise; None: at once."""

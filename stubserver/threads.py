@@ -1,4 +1,7 @@
-"""Threads that are used again."""
+"""Threads that are used again, and leave when they are not needed: at once where enough of them wait already.
+
+Of thousands that waited, all would wake up at the same time, to leave, and each of them would hold up all others.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ _MOST_IDLE: Final = 128
 
 
 class Threads:
-    """Runs jobs in threads that are used again: starting one for every connection would cost more than serving it."""
+    """Runs jobs in threads that are used again: starting one for every connection would cost more than serving it.
+
+    Whoever is there first takes a job, also the one for which a thread was just started; so there are as many that wait
+    as there are jobs on their way and ``_idle`` ones, and it does not matter which of them leaves.
+    """
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -43,7 +50,7 @@ class Threads:
 
     def _work(self) -> None:
         try:
-            job = self._jobs.get()
+            job = self._wait()
             while job is not None:
                 job()
                 del job  # what it holds on to goes now, not with the next one
@@ -57,13 +64,16 @@ class Threads:
             if self._ended or self._idle >= _MOST_IDLE:
                 return None
             self._idle += 1
+        return self._wait()
+
+    def _wait(self) -> Callable[[], None] | None:
         try:
             return self._jobs.get(timeout=_IDLE_SECONDS)
         except Empty:
             return self._leave()
 
     def _leave(self) -> Callable[[], None] | None:
-        """Leave the idle ones, unless a job was given to this thread in the same moment."""
+        """Leave the idle ones, unless there is a job on its way for each of those that wait."""
         with self._lock:
             if self._idle:
                 self._idle -= 1

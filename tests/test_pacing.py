@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from faulty_upstream import STREAM, stream, upstream
-from raw import GET, Raw, chat
-from tapes import chunks, completion, events, request
+from raw import GET, LAST_GET, Raw, chat
+from tapes import chunks, completion, events, recorded, request, tape
 
 from stubserver import pacing as module
 from stubserver import wire
@@ -243,6 +243,21 @@ def test_recorded_streams_replay_in_their_time_and_other_modes_too(tmp_path: Pat
         stub.set_pace("2")
         assert client.ask(chat(stream=True)) == whole
     assert waited == [180, 50, 75, 87, 90]
+
+
+def body_of(asked: bytes) -> bytes:
+    return asked.partition(b"\r\n\r\n")[2]
+
+
+def test_answers_of_an_index_have_their_pace_and_faults_too(tmp_path: Path, waited: list[int]) -> None:
+    file = tape(tmp_path / "t.yaml", recorded(body_of(chat(stream=True)), events(*chunks({"content": "a"}))))
+    for fault in ((), (), "no-last-chunk"):
+        options: dict[str, Any] = {"index": tmp_path / "i", "itl": 10, "fallback": "error", "fault": fault}
+        with StubServer(file, **options) as stub, Raw(("127.0.0.1", stub.port)) as client:
+            assert client.send(chat(stream=True), LAST_GET).head()[0] == 200
+            client.rest()
+        assert waited == [10, 20]
+        waited.clear()
 
 
 def test_the_dummy_has_a_pace_of_its_own(waited: list[int]) -> None:

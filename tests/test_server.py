@@ -212,11 +212,12 @@ def test_idle_connection_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_end_of_the_server_is_the_end_of_idle_connections() -> None:
-    with ExitStack() as stack, serving() as server:
-        clients = [stack.enter_context(Raw(address_of(server))) for _ in range(50)]
-        assert eventually(lambda: len(server.resting) == 50)
-    assert [client.rest() for client in clients] == [b""] * 50
-    assert not server.connections
+    with ExitStack() as stack:
+        with serving() as server:
+            clients = [stack.enter_context(Raw(address_of(server))) for _ in range(50)]
+            assert eventually(lambda: len(server.resting) == 50)
+        assert [client.rest() for client in clients] == [b""] * 50
+        assert not server.connections
 
 
 def test_a_system_without_threads_ends_what_would_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,3 +62,11 @@ def test_it_has_every_field_of_an_answer() -> None:
         if field.name != "response":
             assert getattr(answer, field.name) == getattr(plain, field.name)
     assert (answer.status, answer.events, answer.forwarded) == (plain.status, plain.events, plain.forwarded)
+
+
+def test_it_may_be_changed_as_every_answer() -> None:
+    answer = StoredAnswer(seal(RESPONSES["events"]) or b"", "x#1")
+    changed = answer.changed(fault="late")
+    assert (changed.fault, changed.response, changed.cassette) == ("late", answer.response, "x#1")
+    assert changed.rendered is answer.rendered
+    assert answer.fault == ""

@@ -68,6 +68,16 @@ def test_idle_threads_leave_after_a_while(threads: Threads, monkeypatch: pytest.
     assert threads._idle == 0
 
 
+def test_thread_whose_first_job_another_one_took_leaves_too(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.01)
+    threads._idle = 1  # as the other one counted itself before it took the job
+    late = threading.Thread(target=threads._work)
+    late.start()
+    late.join(PATIENCE)
+    assert not late.is_alive()
+    assert threads._idle == 0
+
+
 def test_more_than_are_needed_leave_at_once(threads: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_IDLE_SECONDS", 3600.0)
     monkeypatch.setattr(module, "_MOST_IDLE", 8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import NamedTuple
 
 from stubserver import sse
@@ -41,18 +40,18 @@ def broken(answer: Answer, chosen: Chosen) -> Answer | None:
         change = changes.events if response.events else _of_pieces(changes.whole)
         if change is None:
             return None
-        return replace(answer, live=_Broken(answer.live, change, drains=answer.source == "recorded"))
+        return answer.changed(live=_Broken(answer.live, change, drains=answer.source == "recorded"))
     body = _body(response, changes)
     if body is None or body == response.body:
         return None
-    return replace(answer, response=response._replace(body=body), rendered={})
+    return answer.changed(response=response._replace(body=body), rendered={})
 
 
 def with_headers(answer: Answer, headers: Headers) -> Answer:
     """Return *answer* with other header fields; what is kept of it, where it is recorded, stays as it is."""
     response = answer.response._replace(headers=headers)
     live = Headed(answer.live, response) if answer.live is not None else None
-    return replace(answer, response=response, live=live, rendered={})
+    return answer.changed(response=response, live=live, rendered={})
 
 
 def _changes(chosen: Chosen) -> _Changes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from threading import Lock
 from typing import Any, Final, Protocol
@@ -164,7 +163,7 @@ class Faults:
         if not done:
             return shaped if pacer is None else pacer(asked.request, shaped)
         answer.fault = done if answer.forwarded else answer.fault  # it is this one that the journal has
-        shaped = replace(with_headers(shaped, (*shaped.response.headers, (_SHOWN, done))), fault=done)
+        shaped = with_headers(shaped, (*shaped.response.headers, (_SHOWN, done))).changed(fault=done)
         if timing or (main is not None and main.rule.kind.family == "sending"):
             return _scripted(asked.request, shaped, timing, main, pacer)
         return shaped if pacer is None else pacer(asked.request, shaped)
@@ -204,7 +203,7 @@ def _scripted(
 ) -> Answer:
     timed = (pacer.timed(request, answer) if pacer is not None else None) or _now
     plan = Plan(timing, main, timed, answer.live, drains=answer.source == "recorded")
-    return replace(answer, script=partial(perform, plan))
+    return answer.changed(script=partial(perform, plan))
 
 
 def _now(pieces: list[bytes]) -> Timed:
