@@ -9,6 +9,7 @@
 # make browser install Chromium, then test the page in it; pictures in build/browser, the README's in tools/page.png
 # make clients the suites of real clients, each in an environment of its own   (ARGS: clients, --replayed, --base-url URL)
 # make bench   throughput, replay, start-up and load beside nginx, the original dummy and vcrpy (needs wrk and nginx)
+# make bench-full  the same, latency, and every peer that installs from npm and PyPI, below build/peers; with plots
 # make datatrove  in datatrove's pipelines, beside the original DummyServer, in an environment without torch or vLLM
 # make vcr-versions  vcrpy 7, 8 and 9 and pytest-recording play what we recorded, each in an environment of its own
 # make real-model  clients in front of a recorded real model, then of the replay with the model stopped: the same results
@@ -21,7 +22,7 @@ PORT ?= 8080
 EXTRA ?= dev
 BIN := $(VENV)/bin
 
-.PHONY: check serve test format lint types coverage api browser pythons bench datatrove cluster clients real-model record vcr-versions clean fuzz soak interop
+.PHONY: check serve test format lint types coverage api browser pythons bench bench-full datatrove cluster clients real-model record vcr-versions clean fuzz soak interop
 
 check: lint types coverage
 
@@ -95,6 +96,15 @@ clients: $(VENV)/.serves
 
 bench: $(VENV)/.tests
 	$(BIN)/python tools/bench/run.py $(ARGS)
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+# ARGS: --quick, --only peers ...; the table and the plots are made of the newest result
+bench-full: $(VENV)/.bench
+	$(BIN)/python tools/bench/run.py --full $(ARGS)
+	$(BIN)/python tools/bench/publish.py $(PUBLISH)
 
 DATATROVE := .venv-datatrove
 

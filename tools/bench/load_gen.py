@@ -20,16 +20,19 @@ _RATE = re.compile(r"^Requests/sec:\s+([\d.]+)", re.MULTILINE)
 _COUNT = re.compile(r"^\s*(\d+) requests in ", re.MULTILINE)
 _REFUSED = re.compile(r"^\s*Non-2xx or 3xx responses: (\d+)", re.MULTILINE)
 _ERRORS = re.compile(r"^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", re.MULTILINE)
+_READ = re.compile(r"^\s*\d+ requests in [^,]+, ([\d.]+)([KMGT]?)B read", re.MULTILINE)
+_SCALES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TOOK = re.compile(r"^took ([\d.]+)")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What wrk reports: answers a second, answers in all, and how often what went wrong."""
+    """What wrk reports: answers a second, answers in all, how often what went wrong; bytes that were read in all."""
 
     rate: float
     count: int
     troubles: dict[str, int]
+    read: float = 0.0
 
     @property
     def clean(self) -> bool:
@@ -52,8 +55,13 @@ def cycle(url: str, bodies: Path, start: int, seconds: int, *, pin: Sequence[str
 
     Raises BenchError when an answer was an error.
     """
-    script = (*_command(pin, CONNECTIONS, seconds, "cycle.lua"), url, "--", str(bodies), str(start))
-    return clean(_finished(script, seconds))
+    return clean(turns(url, bodies, start, seconds, CONNECTIONS, pin=pin))
+
+
+def turns(url: str, bodies: Path, start: int, seconds: int, connections: int, *, pin: Sequence[str] = ()) -> Run:  # noqa: PLR0913
+    """Send the bodies of a file in turn over so many connections, whatever comes back."""
+    script = (*_command(pin, connections, seconds, "cycle.lua"), url, "--", str(bodies), str(start))
+    return _finished(script, seconds)
 
 
 def first_plays(url: str, bodies: Path, numbers: range, before: Path, *, pin: Sequence[str] = ()) -> float:
@@ -102,7 +110,13 @@ def _parsed(report: str) -> Run:
         raise BenchError(f"wrk reported no rate; it said: {report!r}")
     counts = dict(zip(TROUBLES, map(int, errors.groups()), strict=True)) if errors else {}
     counts["answers of status 400 or more"] = int(refused[1]) if refused else 0
-    return Run(float(rate[1]), int(count[1]), {name: count for name, count in counts.items() if count})
+    troubles = {name: count for name, count in counts.items() if count}
+    return Run(float(rate[1]), int(count[1]), troubles, _bytes_read(report))
+
+
+def _bytes_read(report: str) -> float:
+    read = _READ.search(report)
+    return float(read[1]) * _SCALES[read[2]] if read else 0.0
 
 
 def clean(run: Run) -> Run:

@@ -1,7 +1,8 @@
-"""Measure stubserver against nginx, the original dummy and vcrpy.
+"""Measure stubserver against nginx, the original dummy and vcrpy, and, asked to, against every peer that installs.
 
-    python tools/bench/run.py                    everything
+    python tools/bench/run.py                    what needs no peers
     python tools/bench/run.py --quick            the same with smaller numbers
+    python tools/bench/run.py --full             everything; installs the peers below build/peers
     python tools/bench/run.py --only startup     one part; may be given several times
 
 Needs wrk and nginx. What is measured, and what the figures mean, stands in tools/bench/README.md.
@@ -15,28 +16,36 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import latency
 import load
 import proxy
 import replay
 import report
 import servers
 import startup
+import steps
 import streams
 import throughput
+from peers import matching, rounds, starts
 from replay import Rounds
 from report import Part
 from servers import HERE, NGINX_PATH, BenchError, Cores
 
-PARTS = ("throughput", "replay", "startup", "load", "proxy", "streams")
+PARTS = ("throughput", "replay", "startup", "load", "proxy", "streams", "steps")
+IN_FULL = ("latency", "peers", "starts", "matching")
+
+STEPPED = 1_000
+LATENCY_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured: rounds and their seconds, sizes of the cassettes, replayed and loaded; streams at once."""
+    """How much is measured: rounds and their seconds, sizes of cassettes and libraries, streams at once, passes."""
 
     throughput: int
     seconds: int
@@ -46,6 +55,11 @@ class Scale:
     loaded: int
     proxied: int
     streams: tuple[int, ...]
+    peers: rounds.Scale
+    started: int
+    matched: int
+    passes: int
+    library: int
 
 
 # Warm rounds last three seconds: a server that stops to collect garbage for one is slow in them, and not silent.
@@ -58,6 +72,11 @@ FULL = Scale(
     loaded=10_000,
     proxied=1_000,
     streams=(100, 500, 2_000),
+    peers=rounds.Scale((1, 100, 10_000), (100_000,), rounds=5, seconds=1, warm_up=3, warm_up_java=10),
+    started=5,
+    matched=10_000,
+    passes=30,
+    library=100_000,
 )
 QUICK = Scale(
     3,
@@ -68,6 +87,11 @@ QUICK = Scale(
     loaded=1_000,
     proxied=300,
     streams=(100, 500),
+    peers=rounds.Scale((1, 100), (), rounds=2, seconds=1, warm_up=1, warm_up_java=3),
+    started=2,
+    matched=1_000,
+    passes=10,
+    library=10_000,
 )
 
 
@@ -81,7 +105,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        _run(arguments.only or PARTS, QUICK if arguments.quick else FULL, quick=arguments.quick)
+        names = arguments.only or ((*PARTS, *IN_FULL) if arguments.full else PARTS)
+        _run(names, QUICK if arguments.quick else FULL, quick=arguments.quick)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -94,7 +119,10 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller numbers")
-    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be given several times")
+    parser.add_argument("--full", action="store_true", help="the peers, too: installs them below build/peers")
+    parser.add_argument(
+        "--only", action="append", choices=(*PARTS, *IN_FULL), help="this part; may be given several times"
+    )
     return parser.parse_args()
 
 
@@ -113,7 +141,7 @@ def _run(names: list[str] | tuple[str, ...], scale: Scale, *, quick: bool) -> No
     print(report.describe(before))
     parts: list[Part] = []
     try:
-        for name in filter(names.__contains__, PARTS):
+        for name in filter(names.__contains__, (*PARTS, *IN_FULL)):
             with tempfile.TemporaryDirectory(prefix="stubserver-bench-") as folder:
                 parts.append(_measure(name, scale, Path(folder), cores))
             parts[-1].show()
@@ -125,17 +153,20 @@ def _run(names: list[str] | tuple[str, ...], scale: Scale, *, quick: bool) -> No
 
 
 def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
-    if name == "throughput":
-        return throughput.measure(scale.throughput, scale.seconds, folder, cores)
-    if name == "replay":
-        return replay.measure(scale.replayed, scale.replays, folder, cores)
-    if name == "startup":
-        return startup.measure(scale.startups, folder)
-    if name == "proxy":
-        return proxy.measure(scale.proxied, folder, cores)
-    if name == "streams":
-        return streams.measure(scale.streams)
-    return load.measure(scale.loaded, folder)
+    measures: dict[str, Callable[[], Part]] = {
+        "throughput": lambda: throughput.measure(scale.throughput, scale.seconds, folder, cores),
+        "replay": lambda: replay.measure(scale.replayed, scale.replays, folder, cores),
+        "startup": lambda: startup.measure(scale.startups, folder),
+        "load": lambda: load.measure(scale.loaded, folder),
+        "proxy": lambda: proxy.measure(scale.proxied, folder, cores),
+        "streams": lambda: streams.measure(scale.streams),
+        "steps": lambda: steps.measure(STEPPED, scale.passes, folder),
+        "latency": lambda: latency.measure(scale.library, LATENCY_SECONDS, folder, cores),
+        "peers": lambda: rounds.measure(scale.peers, folder, cores),
+        "starts": lambda: starts.measure(scale.started, folder),
+        "matching": lambda: matching.measure(scale.matched, folder, cores),
+    }
+    return measures[name]()
 
 
 if __name__ == "__main__":

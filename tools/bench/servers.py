@@ -203,8 +203,12 @@ def original(pin: Sequence[str] = ()) -> Iterator[Server]:
 def nginx(folder: Path, size: int, pin: Sequence[str] = ()) -> Iterator[Server]:
     """Run nginx with one worker, answering everything with *size* bytes; *folder* is for its own files."""
     port = free_port()
+    with answering([*pin, *nginx_command(folder, size, port)], port) as server:
+        yield server
+
+
+def nginx_command(folder: Path, size: int, port: int) -> list[str | Path]:
+    """Write nginx's configuration; return the command that answers at *port* with *size* bytes."""
     path = folder / "nginx.conf"
     path.write_text(NGINX.format(folder=folder, port=port, body="x" * size), encoding="utf-8")
-    program = shutil.which("nginx", path=NGINX_PATH) or "nginx"
-    with answering([*pin, program, "-e", "stderr", "-p", folder, "-c", path], port) as server:
-        yield server
+    return [shutil.which("nginx", path=NGINX_PATH) or "nginx", "-e", "stderr", "-p", folder, "-c", path]
