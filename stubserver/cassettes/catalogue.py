@@ -11,41 +11,56 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from struct import Struct
 from threading import RLock
 from typing import Final, TypeVar
 
 from stubserver.canonical import ROUTE_SIZE
-from stubserver.cassettes.keytable import KeyTable
+from stubserver.cassettes.keytable import KeyTable, Words
 from stubserver.cassettes.recordings import Recording, Reel
 
-__all__ = ["Catalogue"]
+__all__ = ["Catalogue", "Sizes", "Tables"]
 
 _ROW_BITS: Final = 32
 _ROW: Final = (1 << _ROW_BITS) - 1
 _HALVES: Final = Struct("<QQ")
 _Index = TypeVar("_Index")
 
-Sizes = dict[bytes, tuple[list[int], dict[int, "array[int]"]]]
+Sizes = dict[bytes, tuple[list[int], dict[int, Words]]]
 """Route -> the sizes of its bodies in order, and the entries of each size."""
 
 
-class Catalogue:
-    """The recordings of *reels*, in order."""
+@dataclass(slots=True, eq=False)
+class Tables:
+    """All that a catalogue has of its reels, to begin with: their entries are by their places in ``reels``.
 
-    def __init__(self, reels: Iterable[Reel]) -> None:
+    A reel that is gone, or another by now, is None.
+    """
+
+    reels: list[Reel | None] = field(default_factory=lambda: [None])  # the first, so that no entry is 0
+    keys: KeyTable = field(default_factory=KeyTable)
+    loose: KeyTable | None = None
+    by_route: KeyTable | None = None
+    routes: dict[bytes, set[bytes]] | None = None
+    sizes: Sizes | None = None
+    dead: int = 0
+
+
+class Catalogue:
+    """The recordings of *reels*, in order; *tables* are those of some of them, ready made."""
+
+    def __init__(self, reels: Iterable[Reel], tables: Tables | None = None) -> None:
         self._lock = RLock()  # for whoever changes the tables
-        self._reels: list[Reel | None] = [None]  # so that no entry is 0
-        self._rank: dict[int, int] = {}
-        self._places: dict[int, int] = {}
-        self._dead = 0
-        self._keys = KeyTable()
-        self._loose: KeyTable | None = None
-        self._by_route: KeyTable | None = None
-        self._routes: dict[bytes, set[bytes]] | None = None
-        self._sizes: Sizes | None = None
+        tables = tables or Tables()
+        self._reels = tables.reels
+        self._places = {id(reel): slot for slot, reel in enumerate(self._reels) if reel is not None}
+        self._rank = {slot: slot for slot in self._places.values()}
+        self._dead = tables.dead
+        self._keys, self._loose, self._by_route = tables.keys, tables.loose, tables.by_route
+        self._routes, self._sizes = tables.routes, tables.sizes
         self.reels: list[Reel] = []
-        self.publish(self.prepare(reels))
+        self.publish(self.prepare([*filter(None, self._reels), *reels]))
 
     def __len__(self) -> int:
         return sum(map(len, self.reels))
@@ -80,6 +95,12 @@ class Catalogue:
     def stale(self) -> bool:
         """Whether most of the tables leads nowhere: a new catalogue would be smaller."""
         return self._dead > len(self) + 1024
+
+    def tables(self) -> Tables:
+        """Return all of its tables, those too that only a miss needs. They go on changing with the catalogue."""
+        self.get_ready(drift=True)
+        sizes, routes = self._get_sizes(), self._get_routes()
+        return Tables(self._reels, self._keys, self._loose, self._by_route, routes, sizes, self._dead)
 
     def add(self, reel: Reel) -> None:
         """Take in the recording that was just appended to *reel*."""
@@ -153,7 +174,7 @@ class Catalogue:
                 found = [r for sizes in others for r in self._nearest(sizes, size, most)]
         return sorted(found, key=lambda r: abs(r.size - size))[:most]
 
-    def _nearest(self, sizes: tuple[list[int], dict[int, array[int]]], size: int, most: int) -> Iterator[Recording]:
+    def _nearest(self, sizes: tuple[list[int], dict[int, Words]], size: int, most: int) -> Iterator[Recording]:
         """Yield recordings by size, going up and down from *size*; *most* each way are certain to be enough."""
         known, entries = sizes
         middle = bisect_left(known, size)
@@ -249,6 +270,8 @@ def _extend_sizes(index: Sizes, reel: Reel, first: int, entry: int) -> None:
     for number, (key, _, _, size, _) in enumerate(reel.columns(first), entry):
         known, entries = index.setdefault(key[:ROUTE_SIZE], ([], {}))
         if size not in entries:
-            entries[size] = array("Q")
             insort(known, size)
-        entries[size].append(number)
+        same = entries.get(size)
+        if not isinstance(same, array):  # there is none, or it is a file's and cannot grow
+            same = entries[size] = array("Q", b"" if same is None else same.tobytes())
+        same.append(number)

@@ -49,6 +49,7 @@ class Database:
         self._writer: sqlite3.Connection | None = None
         self._writing = Lock()
         self.answers: AnswerFile | None = None
+        self.name = b""
         self.readonly = False
         self._begin()
 
@@ -106,7 +107,8 @@ class Database:
         if row is None:
             msg = "it has no name"
             raise sqlite3.DatabaseError(msg)
-        self.answers = AnswerFile(Path(f"{self.path}.answers"), row[0], writable=not self.readonly)
+        self.name = bytes(row[0])
+        self.answers = AnswerFile(Path(f"{self.path}.answers"), self.name, writable=not self.readonly)
 
     @staticmethod
     def _check_version(connection: sqlite3.Connection) -> None:

@@ -93,9 +93,39 @@ class Index:
             if _assemble(file, reader.execute(sql, (row[0], self._rules))):
                 file.index, file.index_id = self, row[0]
                 sql = 'SELECT offset, "check", place FROM late WHERE file=?'
-                _add_places(file, {tuple(found[:2]): found[2] for found in reader.execute(sql, row[:1])})
+                late = {(offset, check): at for offset, check, at in reader.execute(sql, row[:1])}
+                if late:
+                    file.recordings.set_places(late)
                 return file
         return None
+
+    @property
+    def name(self) -> bytes:
+        """What tells it from every other index, also from one that was at its path before."""
+        return self._database.name
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._database.path
+
+    @property
+    def rules(self) -> str:
+        """The rules that its keys are made by."""
+        return self._rules
+
+    def late(self, after: int = 0) -> tuple[int, dict[int, dict[tuple[int, int], int]]]:
+        """Return where answers are that were stored when they were first played: by file, then by offset and checksum.
+
+        Only those that were stored since the number that was returned with others before.
+        """
+        found: dict[int, dict[tuple[int, int], int]] = {}
+        with self._database.guarded(), self._database.reader() as reader:
+            sql = 'SELECT rowid, file, offset, "check", place FROM late WHERE rowid>?'
+            for row, file, offset, check, place in reader.execute(sql, (after,)):
+                found.setdefault(file, {})[offset, check] = place
+                after = max(after, row)
+        return after, found
 
     def answer(self, place: int, check: int) -> bytes | None:
         """Return the answer at *place*, of the item with the checksum *check*; None when it is not there."""
@@ -195,11 +225,3 @@ def _assemble(file: CassetteFile, pieces: Iterable[tuple[Any, ...]]) -> bool:
         position, base, last = end, base + items, bool(is_last)
     file.recordings = Reel(file, data)
     return last
-
-
-def _add_places(file: CassetteFile, late: dict[tuple[int, ...], int]) -> None:
-    """Note where the answers are that were stored when they were first played."""
-    for recording in file.recordings if late else ():
-        place = late.get((recording.offset, recording.check))
-        if place is not None:
-            file.recordings.set_place(recording.row, place)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
-__all__ = ["KeyTable"]
+__all__ = ["KeyTable", "Words"]
+
+Words: TypeAlias = "array[int] | memoryview[int]"
+"""Numbers of 64 bits in a row: our own memory, or a file's that is mapped."""
 
 _FEWEST_BITS: Final = 4
 _ROW_BITS: Final = 32
@@ -26,8 +29,19 @@ class KeyTable:
     def __init__(self, expected: int = 0) -> None:
         self._used = 0
         # Of each number there is the last entry; each entry links to the next, the last to the first.
-        self._slots: tuple[array[int], array[int]] = _empty(expected)
-        self._links: dict[int, array[int]] = {}
+        self._slots: tuple[Words, Words] = _empty(expected)
+        self._links: dict[int, Words] = {}
+
+    def parts(self) -> tuple[int, Words, Words, dict[int, Words]]:
+        """Return what it is made of, to be kept: how many numbers there are, slots, and the links of each group."""
+        return (self._used, *self._slots, self._links)
+
+    @classmethod
+    def of_parts(cls, used: int, numbers: Words, last: Words, links: dict[int, Words]) -> KeyTable:
+        """Return a table made of its :meth:`parts`, which are written to where it changes."""
+        table = cls()
+        table._used, table._slots, table._links = used, (numbers, last), links
+        return table
 
     def __len__(self) -> int:
         return self._used
@@ -68,10 +82,20 @@ class KeyTable:
         return (links[row] if links is not None and row < len(links) else 0) or entry
 
     def _set_next(self, entry: int, following: int) -> None:
-        links, row = self._links.setdefault(entry >> _ROW_BITS, array("Q")), entry & _ROW
+        group, row = entry >> _ROW_BITS, entry & _ROW
+        links = self._links.get(group)
+        if links is None or row >= len(links):
+            links = self._longer(group, row)
+        links[row] = following
+
+    def _longer(self, group: int, row: int) -> array[int]:
+        """Make room for the link of one more row; memory that is a file's does not grow."""
+        links = self._links.get(group)
+        if not isinstance(links, array):
+            links = self._links[group] = array("Q", b"" if links is None else links.tobytes())
         if row >= len(links):
             links.frombytes(bytes(8 * (row + 1 + row // 8 - len(links))))
-        links[row] = following
+        return links
 
     def _grow(self) -> None:
         numbers, last = self._slots

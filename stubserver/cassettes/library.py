@@ -21,6 +21,7 @@ from stubserver.messages import Interaction, Request
 
 if TYPE_CHECKING:
     from stubserver.cassettes.index import Index
+    from stubserver.cassettes.tablefile import TableFile
 
 __all__ = ["ENDINGS", "Library", "Report", "found", "name_of", "rank_name"]
 
@@ -79,6 +80,7 @@ class Library:
         self._positions = Positions()
         self._index_path, self._index_above = index, index_above
         self._index: Index | None = None
+        self._tables: TableFile | None = None
         self.notes: list[str] = []
         self._all = self._playlist(())
         self.report = self._load()
@@ -218,6 +220,9 @@ class Library:
         if files != self._files:
             self._files = files
             self._renew()
+        if self._tables is not None:  # from now on, a change is taken in as it comes: writing them takes a while
+            self._tables.keep(self._all.reels)
+            self._tables = None
         return report
 
     def _read(
@@ -246,7 +251,8 @@ class Library:
         if self._index is not None and self._index.usable:
             from stubserver.cassettes.indexing import load  # noqa: PLC0415  # start-up: only an index needs it
 
-            file = load(self._index, path, label, name, self.rules)
+            file = self._tables.take(path, label, name) if self._tables is not None else None
+            file = file or load(self._index, path, label, name, self.rules)
             if file is not None:
                 return file
         from stubserver.cassettes.reader import read_file  # noqa: PLC0415  # start-up: not needed without cassettes
@@ -257,8 +263,11 @@ class Library:
         """Use the index, if there is one to be used for cassettes of this *size*."""
         if self._index is None and self._index_path is not None and size >= self._index_above and self._paths:
             from stubserver.cassettes.index import Index  # noqa: PLC0415  # start-up: importing sqlite3 takes a while
+            from stubserver.cassettes.tablefile import TableFile  # noqa: PLC0415  # as above
 
             self._index = Index(self._index_path, self.rules, self.notes.append)
+            if self._index.usable:
+                self._tables = TableFile(self._index, self._paths, self._only, self.notes.append)
 
     def tend(self) -> list[str]:
         """Write to the index what waits for it; return what there is to be told since the last time."""
@@ -276,7 +285,10 @@ class Library:
     def _renew(self) -> None:
         files = self.files
         once = {file.stamp: file for file in reversed(files)}  # a file and the links to it
-        self._all.renew(file.recordings for file in files if once[file.stamp] is file)
+        reels = [file.recordings for file in files if once[file.stamp] is file]
+        with self._positions.lock:
+            self._positions.reserve(sum(map(len, reels)))
+        self._all.renew(reels, self._tables.tables if self._tables is not None else None)
         by_name = {file.name: file for file in reversed(files)}
         with self._lock:
             self._by_name = by_name

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from stubserver.canonical import KEY_SIZE, Rules, asks_for_stream, route_key
-from stubserver.cassettes.catalogue import Catalogue
+from stubserver.cassettes.catalogue import Catalogue, Tables
 from stubserver.cassettes.positions import Positions
 from stubserver.cassettes.recordings import Recording, Reel, any_route
 from stubserver.messages import Request
@@ -143,6 +143,11 @@ class Playlist:
     def recordings(self) -> list[Recording]:
         """All of them, in order: made now, which takes time and memory when there are many. See also ``len``."""
         return list(self._catalogue)
+
+    @property
+    def reels(self) -> list[Reel]:
+        """All of them, packed, file by file in order."""
+        return self._catalogue.reels
 
     def __len__(self) -> int:
         return len(self._catalogue)
@@ -291,9 +296,13 @@ class Playlist:
         with self._lock:
             self._positions.forgotten()
 
-    def renew(self, reels: Iterable[Reel]) -> None:
-        """Play from *reels* from now on; what was played of those that stay is known by their marks."""
-        catalogue = Catalogue(()) if self._catalogue.stale else self._catalogue
+    def renew(self, reels: Iterable[Reel], tables: Tables | None = None) -> None:
+        """Play from *reels* from now on; what was played of those that stay is known by their marks.
+
+        *tables* are to be begun with, where they are known.
+        """
+        anew = tables is not None or self._catalogue.stale
+        catalogue = Catalogue((), tables) if anew else self._catalogue
         prepared = catalogue.prepare(reels)  # before the lock: it takes a while when there are many
         with self._lock:
             catalogue.publish(prepared)

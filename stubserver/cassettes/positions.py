@@ -122,7 +122,7 @@ class Positions:
             if self._head[1] * 3 >= len(self._marks) * 2:
                 if not self._grows:
                     return
-                self._grow()
+                self._grow(2 * self._head[1])
                 place = self._find(mark)
             self._set(place, (0,) * self._lanes)
             self._marks[place] = mark
@@ -136,14 +136,22 @@ class Positions:
         for lane, count in enumerate(counts):
             self._counts[place * self._lanes + lane] = count
 
-    def _grow(self) -> None:
-        known = [(mark, count) for mark, count in zip(self._marks, self._counts, strict=True) if mark]
-        epoch = self.epoch
-        self._lay_out(bytearray(bytes_for(2 * len(known))))
-        self._head[0], self._head[1] = epoch, len(known)
-        for mark, count in known:
-            place = self._find(mark)
-            self._marks[place], self._counts[place] = mark, count
+    def reserve(self, marks: int) -> None:
+        """Have room for so many, where it is our own: growing takes a while when there are many.
+
+        What nothing was written to is no memory yet.
+        """
+        if self._grows and bytes_for(marks, self._lanes) > len(self._memory):
+            self._grow(marks)
+
+    def _grow(self, room: int) -> None:
+        (epoch, used), marks, counts = self._head, self._marks, self._counts
+        self._lay_out(bytearray(bytes_for(room)))
+        self._head[0], self._head[1] = epoch, used
+        for mark, count in zip(marks, counts, strict=True):
+            if mark:
+                place = self._find(mark)
+                self._marks[place], self._counts[place] = mark, count
 
     def forget(self, mark: int) -> None:
         """Set one back to never played."""

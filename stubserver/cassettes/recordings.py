@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stubserver.cassettes.index import Index
 
 __all__ = [
+    "ROW_SIZE",
     "CassetteFile",
     "Recording",
     "Reel",
@@ -39,9 +40,12 @@ _Part = TypeVar("_Part")
 _ALL_BITS: Final = 2**64 - 1
 # key, the body's half of the loose key, normal route, offset, place, number, length, check, size, flags
 _ROW: Final = Struct("<24s16s8sQQIIIII")
+ROW_SIZE: Final = _ROW.size
+"""So many bytes of memory a recording takes."""
 _PLACE: Final = Struct("<Q")
 _KEY: Final = Struct("<QQQ")
 _PLACE_AT: Final = 24 + 16 + 8 + 8
+_ITEM: Final = Struct("<48xQ8x4x4xI8x")  # offset, check
 _HALVES: Final = Struct(f"<QQ{_ROW.size - 16}x")
 _PIECE: Final = 4096 * _ROW.size
 _STREAM: Final = 1
@@ -129,9 +133,10 @@ class Reel(Sequence[Recording]):
 
     __slots__ = ("_kept", "data", "file")
 
-    def __init__(self, file: CassetteFile, data: bytes | bytearray = b"") -> None:
+    def __init__(self, file: CassetteFile, data: bytes | bytearray | memoryview = b"") -> None:
         self.file = file
-        self.data = data if isinstance(data, bytearray) else bytearray(data)
+        # A view is of memory that is a file's, and mapped: it may be written to, and cannot grow.
+        self.data = data if isinstance(data, (bytearray, memoryview)) else bytearray(data)
         self._kept: dict[int, Interaction] = {}
 
     def __len__(self) -> int:
@@ -165,11 +170,19 @@ class Reel(Sequence[Recording]):
         if made.kept is not None:
             self._kept[len(self)] = made.kept
         places = made.offset, made.place, made.number, made.length, made.check, made.size
+        if isinstance(self.data, memoryview):
+            self.data = bytearray(self.data)
         self.data += _ROW.pack(made.key, made.loose[ROUTE_SIZE:], made.normal, *places, flags)
 
     def set_place(self, row: int, place: int) -> None:
         """Note where the answer of a recording is in the index."""
         _PLACE.pack_into(self.data, row * _ROW.size + _PLACE_AT, place)
+
+    def set_places(self, places: dict[tuple[int, int], int]) -> None:
+        """Note where the answers of many are, by offset and checksum of their items."""
+        for row, item in enumerate(_ITEM.iter_unpack(self.data)):
+            if item in places:
+                self.set_place(row, places[item])
 
     @staticmethod
     def renumbered(rows: bytes, more: int) -> bytes:

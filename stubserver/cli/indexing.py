@@ -28,7 +28,7 @@ def index(paths: tuple[Path, ...], path: Path | None, jobs: int | None, match_on
     from stubserver.building import Progress, build  # noqa: PLC0415  # --help needs none of it
     from stubserver.canonical import Rules  # noqa: PLC0415
     from stubserver.cassettes.index import Index  # noqa: PLC0415
-    from stubserver.cassettes.library import found  # noqa: PLC0415
+    from stubserver.cassettes.library import Library, found  # noqa: PLC0415
     from stubserver.options import index_path  # noqa: PLC0415
 
     rules = Rules(tuple(match_on.split(",")), ignore)
@@ -47,6 +47,10 @@ def index(paths: tuple[Path, ...], path: Path | None, jobs: int | None, match_on
                 built = build(made, files, rules, jobs or os.cpu_count() or 1, progress)
     finally:
         made.close()
+    if made.usable and not notes:  # as serving them begins: what they are found by is written
+        library = Library(paths, rules, index=place)
+        notes += library.tend()
+        library.close()
     if notes or not made.usable:
         raise click.ClickException(plain(notes[0] if notes else f"{place}: it cannot be written to"))
     for problem in built.problems:
