@@ -33,6 +33,27 @@ def test_it_grows_and_keeps_what_it_knows() -> None:
     assert positions.epoch == epoch
 
 
+def test_room_is_made_ahead() -> None:
+    positions = Positions()
+    positions.add(7)
+    for room in (100_000, 10, 200_000):
+        positions.reserve(room)
+        positions.add(room)
+    assert [positions.get(mark) for mark in (7, 10, 100_000, 200_000, 5)] == [1, 1, 1, 1, 0]
+    twin = positions.copy()
+    twin.add(7)
+    assert (positions.get(7), twin.get(7)) == (1, 2)
+
+
+def test_shared_memory_is_left_as_it_is() -> None:
+    with mmap.mmap(-1, bytes_for(10)) as memory:
+        positions = Positions(memory)
+        positions.reserve(1_000_000)
+        positions.add(1)
+        assert Positions(memory).get(1) == 1
+        positions.close()
+
+
 def test_what_was_played_can_be_forgotten() -> None:
     positions = Positions()
     for mark in (5, 6):
