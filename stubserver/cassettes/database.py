@@ -49,6 +49,7 @@ class Database:
         self._writer: sqlite3.Connection | None = None
         self._writing = Lock()
         self.answers: AnswerFile | None = None
+        self._retired: list[AnswerFile] = []
         self.name = b""
         self.readonly = False
         self._begin()
@@ -108,7 +109,14 @@ class Database:
             msg = "it has no name"
             raise sqlite3.DatabaseError(msg)
         self.name = bytes(row[0])
-        self.answers = AnswerFile(Path(f"{self.path}.answers"), self.name, writable=not self.readonly)
+        if self.answers is not None:
+            self._retired.append(self.answers)  # a thread may just be reading in it
+        self.answers = AnswerFile(self.answers_path, self.name, writable=not self.readonly)
+
+    @property
+    def answers_path(self) -> Path:
+        """Where the answers are."""
+        return Path(f"{self.path}.answers")
 
     @staticmethod
     def _check_version(connection: sqlite3.Connection) -> None:
@@ -125,7 +133,7 @@ class Database:
         if head and not (head.startswith(b"SQLite format 3\0") and head.endswith(_MAGIC.to_bytes(4, "big"))):
             msg = "it is no index of stubserver's; give another path, or delete it"
             raise OSError(msg)
-        for suffix in ("", "-wal", "-shm", ".answers"):
+        for suffix in ("", "-wal", "-shm", ".answers", ".answers.new"):
             with suppress(OSError):
                 Path(f"{self.path}{suffix}").unlink()
 
@@ -165,8 +173,10 @@ class Database:
                     self._writer.close()
                 self._writer = None
             if self.answers is not None:
-                self.answers.close()
+                self._retired.append(self.answers)
                 self.answers = None
+            while self._retired:
+                self._retired.pop().close()
 
     def _fail(self, error: Exception) -> None:
         """Do without the index from now on."""
@@ -205,6 +215,8 @@ class Database:
                 return
             try:
                 writer.execute("BEGIN IMMEDIATE")
+                if writer.execute("SELECT name FROM name").fetchone() != (self.name,):
+                    self._open_answers(writer)  # another process moved the answers
                 yield writer
                 writer.execute("COMMIT")
             except (sqlite3.Error, OSError) as error:

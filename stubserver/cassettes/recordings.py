@@ -46,6 +46,7 @@ _PLACE: Final = Struct("<Q")
 _KEY: Final = Struct("<QQQ")
 _PLACE_AT: Final = 24 + 16 + 8 + 8
 _ITEM: Final = Struct("<48xQ8x4x4xI8x")  # offset, check
+_PLACES: Final = Struct(f"<{_PLACE_AT}xQ{_ROW.size - _PLACE_AT - 8}x")
 _HALVES: Final = Struct(f"<QQ{_ROW.size - 16}x")
 _PIECE: Final = 4096 * _ROW.size
 _STREAM: Final = 1
@@ -177,6 +178,10 @@ class Reel(Sequence[Recording]):
     def set_place(self, row: int, place: int) -> None:
         """Note where the answer of a recording is in the index."""
         _PLACE.pack_into(self.data, row * _ROW.size + _PLACE_AT, place)
+
+    def places(self) -> list[int]:
+        """Return where the answer of each is in the index; 0 for none."""
+        return [place for (place,) in _PLACES.iter_unpack(self.data)]
 
     def set_places(self, places: dict[tuple[int, int], int]) -> None:
         """Note where the answers of many are, by offset and checksum of their items."""

@@ -45,6 +45,7 @@ def index(paths: tuple[Path, ...], path: Path | None, jobs: int | None, match_on
                     bar.update(done.done - bar.pos)
 
                 built = build(made, files, rules, jobs or os.cpu_count() or 1, progress)
+            saved = made.compact()
     finally:
         made.close()
     if made.usable and not notes:  # as serving them begins: what they are found by is written
@@ -58,5 +59,7 @@ def index(paths: tuple[Path, ...], path: Path | None, jobs: int | None, match_on
     size = place.stat().st_size / 1e6
     new = f"{count(built.files, 'file')} read, {count(built.items, 'interaction')}"
     click.echo(plain(f"{new}; {place} is up to date, {size:.0f} MB"))
+    if saved:
+        click.echo(f"{saved / 1e6:.0f} MB of answers that nothing leads to were taken out")
     if built.problems:
         sys.exit(1)
