@@ -20,7 +20,8 @@ from stubserver.interchange import Carried, formats
 BENCH = Path(__file__).resolve().parent.parent / "tools" / "bench"
 sys.path.insert(0, str(BENCH))
 
-import load_gen  # noqa: E402  # the benchmark's own modules
+import latency  # noqa: E402  # the benchmark's own modules
+import load_gen  # noqa: E402
 import markdown  # noqa: E402
 import paced  # noqa: E402
 import publish  # noqa: E402
@@ -29,7 +30,7 @@ import steps  # noqa: E402
 from peers import goals, install, process, roster, rounds, stubs  # noqa: E402
 from peers.install import Absent, Installed, Package  # noqa: E402
 from report import Part, Series, Verdict  # noqa: E402
-from servers import BenchError  # noqa: E402
+from servers import BenchError, Cores, Server  # noqa: E402
 
 COUNT = 40  # more than there are patterns of prompts
 
@@ -476,6 +477,52 @@ def test_an_answer_that_is_an_error_is_counted() -> None:
         client.ask([paced.HEAD.format(2).encode() + b"{}"], 100, 0.05)
 
     assert client.found(100)["errors"] == 5
+
+
+# Latency beside something else.
+
+
+def test_a_library_has_all_its_requests_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "FILES", 4)
+    library = latency.Library(tmp_path, 20)
+    library.write()
+
+    with StubServer(library.tapes, fallback="error") as stub:
+        client = paced.Client(int(stub.url.rpartition(":")[2]), 2)
+        client.ask(paced.read(library.bodies, 0), 400, 0.05)
+        assert client.found(400)["errors"] == 0
+        assert len(stub.unplayed) == len(latency.CHANGED)
+
+
+def test_changes_are_served_and_news_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "FILES", 1)
+    monkeypatch.setattr(latency, "CHANGED", range(80_000_000, 80_000_003))
+    library = latency.Library(tmp_path, 1)
+    library.write()
+    with StubServer(library.tapes, fallback="error") as stub:
+        changes = latency.Changes(library, server_of(stub))
+        changes.step()
+        changes.step()
+    assert len(changes.seen) == 2
+
+    with StubServer() as api, StubServer(tmp_path / "new.yaml", record_mode="new_episodes", upstream=api.url) as stub:
+        news = latency.News(server_of(stub))
+        news.step()
+        news.step()
+        news.close()
+    assert (tmp_path / "new.yaml").read_text().count("news ") == 2
+
+
+def server_of(stub: StubServer) -> Server:
+    return Server(None, int(stub.url.rpartition(":")[2]), 0.0)  # type: ignore[arg-type]  # no process is asked for
+
+
+def test_what_goes_wrong_beside_a_measurement_spoils_it() -> None:
+    def step() -> None:
+        raise OSError("gone")
+
+    with pytest.raises(BenchError, match="gone"), latency.again(step, Cores()):
+        pass
 
 
 # The command line.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -67,6 +68,11 @@ class Library:
         generate.write(self.tapes / "changing.yaml", CHANGED)
         (self.tapes / "changing.bodies").unlink()
 
+    def read_ahead(self) -> None:
+        """Build the index, with every answer in it."""
+        command = [sys.executable, "-m", "stubserver", "index", str(self.tapes), "--index", str(self.folder / "index")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
     def served(self, *more: str | Path, cores: Cores) -> AbstractContextManager[Server]:
         """Serve it; the index is beside it."""
         index = ("--index", self.folder / "index")
@@ -114,6 +120,7 @@ class News:
     def __init__(self, server: Server) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port)
         self.asked = 0
+        self.close = self._connection.close
 
     def step(self) -> None:
         """Ask something new, which is recorded."""
@@ -202,6 +209,8 @@ class Meter:
         command: list[str | Path] = [*self.cores.client, sys.executable, HERE / "paced.py", *map(str, numbers)]
         with servers.running(command) as process:
             found: dict[str, float] = json.loads(servers.read_until(process, "rate"))
+        if bodies == self.library.bodies:
+            self.position = (self.position + int(found["count"])) % self.library.count
         if found["errors"]:
             raise BenchError(f"{found['errors']} of {found['count']} answers were errors")
         return found
@@ -213,6 +222,7 @@ def measure(count: int, seconds: int, folder: Path, cores: Cores) -> Part:
     library = Library(folder, count)
     print(f"latency: writing {count:,} recordings", flush=True)
     library.write()
+    library.read_ahead()
     (folder / "nginx").mkdir()
     with servers.nginx(folder / "nginx", 1_000, pin=cores.server) as other:
         meter = Meter(part, library, seconds, cores, other)
@@ -235,5 +245,6 @@ def _while_recording(meter: Meter, folder: Path) -> None:
         options = ("--record-mode", "new_episodes", "--upstream", f"http://127.0.0.1:{api.port}")
         server = stack.enter_context(meter.library.served(folder / "new.yaml", *options, cores=cores))
         news = News(server)
+        stack.callback(news.close)
         meter.take("all in turn, recording", server, news.step)
         meter.part.notes.append(f"{news.asked} new requests were recorded meanwhile")

@@ -10,11 +10,16 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt  # behind the choice of what draws
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 Json = dict[str, Any]
+Drawing = Any  # of matplotlib's, which may not be there when types are checked
 OURS = "stubserver"
 COLOUR, GREY = "#c2410c", "#64748b"
-WIDTH = 9.0
+OTHERS = ("#1d4ed8", "#0f766e", "#7c3aed", "#a16207", "#be185d", "#0e7490", "#4d7c0f", "#475569")
+MARKS = "sDv^<>pXP*"
+OWN = "own answers"
+TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 
 
 def draw(found: Json, stem: Path) -> list[Path]:
@@ -29,52 +34,94 @@ def draw(found: Json, stem: Path) -> list[Path]:
     return paths
 
 
-def _throughput(part: Json, day: str) -> Any:  # noqa: ANN401  # a figure of matplotlib's
+def _throughput(part: Json, day: str) -> Drawing:
+    """Draw rates by the number of stubs, with a line from the smallest to the largest; beside them, own answers."""
     figures = [figure for figure in part["figures"] if figure["unit"] == "requests/s"]
-    groups = list(dict.fromkeys(figure["group"] for figure in figures))
-    drawn, axes = plt.subplots(1, len(groups), figsize=(2.6 * len(groups), 4.2), sharex=True)
-    for place, group in zip([axes] if len(groups) == 1 else list(axes), groups, strict=True):
-        _bars(place, [figure for figure in figures if figure["group"] == group], 1.0)
-        place.set_title(group)
-        place.set_xlabel("requests/s")
-    drawn.suptitle(f"Requests a second on one core, log scale: median and range of the rounds ({day})")
+    drawn, (many, own) = plt.subplots(1, 2, figsize=(11.0, 4.6), sharey=True, width_ratios=(2.4, 1.4))
+    stubs = [figure for figure in figures if figure["group"] != OWN]
+    for number, name in enumerate(_names(stubs)):
+        _line(many, [figure for figure in stubs if figure["name"] == name], number)
+    many.set_xscale("log")
+    many.set_yscale("log")
+    many.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    many.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    many.set_xlabel("distinct recordings, all asked for in turn")
+    many.set_ylabel("requests/s")
+    many.set_title("replay")
+    many.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+    _columns(own, [figure for figure in figures if figure["group"] == OWN])
+    for axes in (many, own):
+        _plain(axes, "y")
+    drawn.suptitle(f"Requests a second on one core, log scale; median and range of the rounds ({day})")
     return drawn
 
 
-def _starts(part: Json, day: str) -> Any:  # noqa: ANN401  # a figure of matplotlib's
-    drawn, axes = plt.subplots(figsize=(WIDTH, 0.3 * len(part["figures"]) + 1.2))
-    _bars(axes, part["figures"], 1 / 1000)
-    axes.set_xlabel("seconds, log scale")
-    axes.set_title(f"From the start of the process to its first right answer ({day})")
-    return drawn
+def _names(figures: list[Json]) -> list[str]:
+    """Return the names, ours first."""
+    return sorted(dict.fromkeys(figure["name"] for figure in figures), key=lambda name: name != OURS)
 
 
-def _bars(axes: Any, figures: list[Json], scale: float) -> None:  # noqa: ANN401  # axes of matplotlib's
-    """Draw a bar for each, the slowest below, with a line from the smallest to the largest value."""
-    found = sorted(figures, key=lambda figure: figure["median"])
-    medians = [figure["median"] * scale for figure in found]
-    low = [(figure["median"] - min(figure["values"])) * scale for figure in found]
-    high = [(max(figure["values"]) - figure["median"]) * scale for figure in found]
+def _line(axes: Drawing, figures: list[Json], number: int) -> None:
+    counts = [int(figure["group"].split()[0].replace(",", "")) for figure in figures]
+    medians, spread = _medians(figures)
+    ours = figures[0]["name"] == OURS
+    colour = COLOUR if ours else OTHERS[(number - 1) % len(OTHERS)]
+    style = {"marker": "o" if ours else MARKS[(number - 1) % len(MARKS)], "lw": 2.5 if ours else 1.2, "ms": 5}
+    axes.errorbar(counts, medians, yerr=spread, label=figures[0]["name"], color=colour, capsize=2, **style)
+
+
+def _columns(axes: Drawing, figures: list[Json]) -> None:
+    found = sorted(figures, key=lambda figure: -figure["median"])
+    medians, spread = _medians(found)
     colours = [COLOUR if figure["name"] == OURS else GREY for figure in found]
-    axes.barh([figure["name"] for figure in found], medians, xerr=[low, high], color=colours, error_kw={"lw": 1})
+    names = [figure["name"].replace(", ", ",\n") for figure in found]
+    axes.bar(names, medians, yerr=spread, color=colours, error_kw={"lw": 1, "capsize": 2})
+    axes.tick_params(axis="x", rotation=60)
+    axes.set_title("own answers, no recordings")
+
+
+def _starts(part: Json, day: str) -> Drawing:
+    found = sorted(part["figures"], key=lambda figure: figure["median"])
+    drawn, axes = plt.subplots(figsize=(8.0, 0.3 * len(found) + 1.2))
+    medians, spread = _medians(found, 1 / 1000)
+    colours = [COLOUR if figure["name"] == OURS else GREY for figure in found]
+    axes.barh(
+        [figure["name"] for figure in found], medians, xerr=spread, color=colours, error_kw={"lw": 1, "capsize": 2}
+    )
     axes.set_xscale("log")
-    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlim(min(medians) / 3, max(medians) * 2)
+    axes.xaxis.set_major_locator(FixedLocator(TICKS))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for row, value in enumerate(medians):
+        axes.annotate(
+            f"{value:.2g} s", (min(medians) / 3, row), xytext=(4, -3), textcoords="offset points", color="white"
+        )
+    axes.set_xlabel("seconds, log scale; median and range")
+    axes.set_title(f"From the start of the process to its first right answer ({day})")
+    _plain(axes, "x")
+    return drawn
+
+
+def _medians(figures: list[Json], scale: float = 1.0) -> tuple[list[float], list[list[float]]]:
+    """Return the medians, and how far the smallest and the largest value are from them."""
+    low = [(figure["median"] - min(figure["values"])) * scale for figure in figures]
+    high = [(max(figure["values"]) - figure["median"]) * scale for figure in figures]
+    return [figure["median"] * scale for figure in figures], [low, high]
+
+
+def _plain(axes: Drawing, axis: str) -> None:
+    axes.grid(axis=axis, alpha=0.3)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    for row, value in enumerate(medians):
-        axes.annotate(_short(value), (value, row), xytext=(4, 3), textcoords="offset points", fontsize=7, va="bottom")
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-
-
-def _save(drawn: Any, stem: Path, name: str) -> list[Path]:  # noqa: ANN401  # a figure of matplotlib's
+def _save(drawn: Drawing, stem: Path, name: str) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}-{name}{ending}") for ending in (".png", ".svg")]
-    drawn.tight_layout()
+    drawn.set_layout_engine("constrained")
     for path in paths:
         # No date in the file: the same result draws the same bytes.
-        drawn.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+        drawn.savefig(path, dpi=100, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(drawn)
     return paths
