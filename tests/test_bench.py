@@ -29,6 +29,7 @@ import run  # noqa: E402
 import steps  # noqa: E402
 from peers import goals, install, process, roster, rounds, stubs  # noqa: E402
 from peers.install import Absent, Installed, Package  # noqa: E402
+from peers.process import Program  # noqa: E402
 from report import Part, Series, Verdict  # noqa: E402
 from servers import BenchError, Cores, Server  # noqa: E402
 
@@ -243,6 +244,30 @@ def test_a_program_is_frozen_with_its_children_and_goes_on(tmp_path: Path) -> No
         pids = program.pids()
 
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists() and state(pid) != "Z"]
+
+
+def test_what_others_take_is_told_from_what_we_started(tmp_path: Path) -> None:
+    with process.launched([sys.executable, "-c", "while 1: pass"], tmp_path / "log") as program:
+        ours, others = process.Others(program), process.Others(Program(own_process(), tmp_path / "log"))
+        before = program.cpu_seconds()
+        process.until(program, lambda: program.cpu_seconds() > before + 0.3, 20)
+        assert others.part() > ours.part() + 0.01  # by the same clock: the loop belongs to one of the two alone
+
+
+def own_process() -> Any:
+    class Own:
+        pid = os.getpgid(0)
+
+    return Own()
+
+
+def test_a_disturbed_round_is_taken_back(tmp_path: Path) -> None:
+    contestant = rounds.Contestant("peer", "1 stub", None, 1, tmp_path, 1, 1, 0.1)  # type: ignore[arg-type]
+    contestant.rates, contestant.sizes, contestant.others = [1, 2], [1, 2], [0.1, rounds.DISTURBED + 0.1]
+
+    assert contestant.forget()
+    assert not contestant.forget()
+    assert (contestant.rates, contestant.others) == ([1], [0.1])
 
 
 def test_a_program_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:

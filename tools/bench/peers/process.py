@@ -7,6 +7,7 @@ but one are stopped by SIGSTOP, and each is given time to finish what it still h
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -113,6 +114,30 @@ def until(program: Program, answers: Callable[[], bool], seconds: float) -> floa
             return took
         time.sleep(0.002)
     raise BenchError(f"it gave no right answer within {seconds:.0f} s; it said: {program.said()}")
+
+
+class Others:
+    """What everybody else took of the machine while something was measured."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._begun, self._before = time.monotonic(), self._taken()
+
+    def part(self) -> float:
+        """Return how many cores they took since the beginning, on the average."""
+        return max(0.0, self._taken() - self._before) / (time.monotonic() - self._begun)
+
+    def _taken(self) -> float:
+        """Return the seconds that neither the program nor what we started and waited for has taken."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return busy_seconds() - self._program.cpu_seconds() - ended.ru_utime - ended.ru_stime
+
+
+def busy_seconds() -> float:
+    """Return the time that all processes together have taken since the machine was started."""
+    line = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
+    user, nice, system = line.split()[1:4]
+    return (int(user) + int(nice) + int(system)) / _TICKS
 
 
 def _text(pid: int, name: str) -> str:
