@@ -6,11 +6,11 @@ All decisions about HTTP are ``wire``'s, all decisions about the answer the app'
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
+from enum import Enum
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
@@ -20,11 +20,12 @@ from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
 from stubserver.known import Known
 from stubserver.leaving import Leavers
+from stubserver.line import Line
 from stubserver.messages import Answer, Delivery, Live, Step
-from stubserver.sender import SLOWEST, Sender
+from stubserver.sender import SLOWEST, End, Sender
 from stubserver.wire import Limits, RequestParser, State
 
-__all__ = ["Connection", "Owner", "ServerSettings"]
+__all__ = ["Connection", "Next", "Owner", "ServerSettings"]
 
 _now = time.perf_counter
 _RECEIVE: Final = 65_536
@@ -46,6 +47,14 @@ class ServerSettings(NamedTuple):
     limits: Limits = Limits()
 
 
+class Next(Enum):
+    """What becomes of a connection that a thread has served."""
+
+    END = "it is closed"
+    REST = "it waits for its next request, and may do so without a thread"
+    LENT = "the sender has it, and gives it back"
+
+
 class Owner(Protocol):
     """What a connection knows of its server."""
 
@@ -56,36 +65,40 @@ class Owner(Protocol):
     sender: Sender
     stopping: bool
 
+    def take_back(self, connection: Connection, *, rests: bool) -> None:
+        """Take a connection that was lent: it *rests*, or is to be served, to be ended. From any thread."""
+
 
 class Connection:
     """One client's connection, served by one thread at a time, and by none while it waits for its next request."""
 
     __slots__ = (
-        *("_app", "_begun", "_deadline", "_delivery", "_parser", "_received", "_server", "_settings", "_sock"),
-        *("_waiting", "busy"),
+        *("_app", "_begun", "_deadline", "_delivery", "_parser", "_received", "_server", "_settings"),
+        *("_came_back", "_line", "busy"),
     )
 
     def __init__(self, server: Owner, sock: socket.socket) -> None:
         self._server = server
         self._app = server.app
-        self._sock = sock
+        self._line = Line(sock, server.settings.timeout)
         self._settings = server.settings
         self._parser = RequestParser(server.settings.limits)
-        self._waiting = 0.0
         self._deadline = 0.0
         self._received = 0.0
         self._delivery = Delivery()
         self._begun = False
+        self._came_back: tuple[Answer, int, End, BaseException | None] | None = None
         self.busy = False
 
-    def serve(self) -> bool:
-        """Answer requests until one side ends the connection, or until it may rest: True, it is to be served again.
+    def serve(self) -> Next:
+        """Answer requests until one side ends the connection, or until it needs no thread for a while.
 
-        That is when it has waited for its next request for a while; what comes then is what it goes on with.
+        Then it is to be served again, when there is something to read. Nothing of it may be touched once it is lent.
         """
-        rests = False
+        becomes = Next.END
         try:
-            rests = (self._begun or self._begin()) and self._converse()
+            if (self._begun or self._begin()) and self._settled():
+                becomes = self._converse()
         except ProtocolError as error:
             self._refuse(error)
         except OSError:
@@ -95,23 +108,22 @@ class Connection:
             self._refuse(ProtocolError(500, "The server made a mistake with this request.", "internal_error"))
             raise
         finally:
-            if not rests:
+            if becomes is Next.END:
                 self._note_cut()
                 self.close()
-        return rests
+        return becomes
 
     def _begin(self) -> bool:
         """Prepare the socket; False when the connection is closed on purpose."""
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._arm(idle=True)
-        self._set_timeout(socket.SO_SNDTIMEO, max(self._settings.timeout, 1.0))
+        self._line.begin()
         if self._app.hangs_up():
             self._linger()
             return False
         return True
 
-    def _converse(self) -> bool:
-        server, known, receive = self._server, self._server.known, self._sock.recv
+    def _converse(self) -> Next:
+        server, known, receive = self._server, self._server.known, self._line.sock.recv
+        self._arm(idle=True)
         idle = True
         goes_on, self._begun = self._begun, True  # one that has rested has something to read, whatever happens
         while goes_on or not server.stopping:
@@ -120,24 +132,25 @@ class Connection:
                 data = receive(_RECEIVE)
             except BlockingIOError:
                 if self._may_rest(idle=idle):
-                    return True
+                    return Next.REST
                 continue
             if not data:
-                return False
+                break
             self.busy = True
             self._received = _now()
             entry = known.get(data) if idle else None
-            if not (self._answer(*entry) if entry is not None else self._take(data, whole=idle)):
-                return False
+            goes = self._answer(*entry) if entry is not None else self._take(data, whole=idle)
+            if not goes:
+                return Next.LENT if goes is None else Next.END
             if entry is not None:
                 continue
             was_idle, idle = idle, self._parser.state is State.IDLE
             if not (was_idle and idle):
                 self._arm(idle=idle)
-        return False
+        return Next.END
 
-    def _take(self, data: bytes, *, whole: bool) -> bool:
-        """Feed the parser and answer what is complete; False when the connection is to end."""
+    def _take(self, data: bytes, *, whole: bool) -> bool | None:
+        """Feed the parser and answer what is complete; False when the connection is to end, None when it is lent."""
         parser = self._parser
         parsed = parser.whole(data) if whole else None
         if parsed is not None:
@@ -155,25 +168,26 @@ class Connection:
                 self._server.known.add(data, prepared, parsed.flags)
             first = False
             self._deadline = 0.0
-            if not self._answer(prepared, parsed.flags):
-                return False
+            goes = self._answer(prepared, parsed.flags)
+            if not goes:
+                return goes
         if parser.wants_continue:
-            self._send(wire.CONTINUE)
+            self._line.send(wire.CONTINUE)
             parser.continued()
         return True
 
-    def _answer(self, prepared: Prepared, flags: int) -> bool:
-        """Send the answer; False when the connection ends with it."""
+    def _answer(self, prepared: Prepared, flags: int) -> bool | None:
+        """Send the answer; False when the connection ends with it, None when it is lent for it."""
         delivery = self._delivery = Delivery()
         delivery.received = self._received
         forwarder = self._app.forwarder
         if forwarder is None:
             return self._send_answer(self._app.answer(prepared, delivery), flags)
         leaves = partial(forwarder.interrupt, threading.get_ident())
-        with self._server.leavers.watching(self._sock, leaves):
+        with self._server.leavers.watching(self._line.sock, leaves):
             return self._send_answer(self._app.answer(prepared, delivery), flags)
 
-    def _send_answer(self, answer: Answer, flags: int) -> bool:
+    def _send_answer(self, answer: Answer, flags: int) -> bool | None:
         delivery = self._delivery
         if self._server.stopping:
             flags |= wire.CLOSE
@@ -185,10 +199,10 @@ class Connection:
         if pieces is None:
             pieces = answer.rendered[flags] = wire.render(answer.response, flags)
         if len(pieces) == 1:
-            delivery.first = delivery.last = self._send(pieces[0])
+            delivery.first = delivery.last = self._line.send(pieces[0])
         else:
             for piece in pieces:
-                when = self._send(piece)
+                when = self._line.send(piece)
                 delivery.sent(when)
             delivery.last = when
         return self._goes_on(answer, flags)
@@ -196,21 +210,45 @@ class Connection:
     def _goes_on(self, answer: Answer, flags: int) -> bool:
         """End our side of the connection if this answer is its last one; False when it is."""
         if flags and wire.ends_connection(answer.response, flags):
-            self._sock.shutdown(socket.SHUT_WR)
+            self._line.end()
             return False
         return True
 
-    def _perform(self, steps: Generator[Step], answer: Answer, flags: int) -> bool:
-        """Send an answer step by step; False when the connection ends with it."""
-        perform, waits = self._server.sender.perform, answer.live is not None
-        end = perform(self._sock, steps, self._delivery, self._settings.timeout, blocks=waits)
-        if end == "reset":
-            self._reset()
-        return not end and self._goes_on(answer, flags)
+    def _perform(self, steps: Generator[Step], answer: Answer, flags: int) -> bool | None:
+        """Send an answer step by step; False when the connection ends with it, None: it is lent for that."""
+        sender, patience = self._server.sender, self._settings.timeout
+        # What waits for an upstream, or has another request behind it, keeps its thread.
+        if answer.live is not None or self._app.forwarder is not None or self._parser.state is not State.IDLE:
+            end = sender.perform(self._line.sock, steps, self._delivery, patience)
+            return self._ended_well(answer, flags, end)
+        if not sender.begin(self._line.sock, steps, self._delivery, patience, partial(self._come_back, answer, flags)):
+            raise ConnectionAbortedError
+        return None
 
-    def _reset(self) -> None:
-        """Let the close that follows be a reset."""
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    def _come_back(self, answer: Answer, flags: int, end: End, error: BaseException | None) -> None:
+        """Rest, as nearly always; what has to be ended, or has failed, is left to a thread. Called by the sender."""
+        rests = error is None and not end and not wire.ends_connection(answer.response, flags)
+        if rests:
+            self.busy = False
+        else:
+            self._came_back = answer, flags, end, error
+        self._server.take_back(self, rests=rests)
+
+    def _settled(self) -> bool:
+        """Do what is left to do after the connection was lent; False when it ends with that."""
+        came_back, self._came_back = self._came_back, None
+        if came_back is None:
+            return True
+        answer, flags, end, error = came_back
+        if error is not None:
+            raise error
+        return self._ended_well(answer, flags, end)
+
+    def _ended_well(self, answer: Answer, flags: int, end: End) -> bool:
+        """Tell whether the connection goes on after a script."""
+        if end == "reset":
+            self._line.reset()
+        return not end and self._goes_on(answer, flags)
 
     def _relay(self, live: Live, flags: int) -> bool:
         """Pass on what is still coming, piece by piece; False when the connection ends with it."""
@@ -218,45 +256,27 @@ class Connection:
         with closing(live.pieces()) as pieces:
             try:
                 next(pieces, b"")  # nothing yet; but from here on it hears of a client that left
-                self._delivery.sent(when := self._send(framing.head))
+                self._delivery.sent(when := self._line.send(framing.head))
                 for data in pieces:
                     piece = framing.piece(data)
                     if piece:
-                        self._delivery.sent(when := self._send(piece))
+                        self._delivery.sent(when := self._line.send(piece))
             except UpstreamError:
                 # The rest will not come. A reset says so even where the end of the connection is the end of the body.
-                self._reset()
+                self._line.reset()
                 return False
         if framing.end:
-            when = self._send(framing.end)
+            when = self._line.send(framing.end)
         self._delivery.last = when
         if framing.closes:
-            self._sock.shutdown(socket.SHUT_WR)
+            self._line.end()
         return not framing.closes
-
-    def _send(self, piece: bytes) -> float:
-        """Send all of *piece*; a client that does not read is given the time a body of that size may take.
-
-        Return when that was: not later than anything that the client does because of it.
-        """
-        now = _now()
-        sent = self._sock.send(piece)
-        if sent == len(piece):
-            return now
-        until = time.monotonic() + self._settings.timeout + len(piece) / SLOWEST
-        rest = memoryview(piece)[sent:]
-        while rest:
-            if time.monotonic() > until:
-                raise TimeoutError
-            now = _now()
-            rest = rest[self._sock.send(rest) :]
-        return now
 
     def _arm(self, *, idle: bool) -> None:
         """Set how long the next bytes may take: idle time between requests, a deadline in all within one."""
         if idle:
             self._deadline = 0.0
-            self._wait_at_most(min(_SOON, self._settings.idle))
+            self._line.wait_at_most(min(_SOON, self._settings.idle))
             return
         now = time.monotonic()
         if not self._deadline:
@@ -264,7 +284,7 @@ class Connection:
         until = self._deadline + self._parser.body_size / SLOWEST
         if now >= until:
             self._check_deadline()
-        self._wait_at_most(until - now)
+        self._line.wait_at_most(until - now)
 
     def _may_rest(self, *, idle: bool) -> bool:
         """Nothing came for a while: between two requests, no thread has to wait for more."""
@@ -281,16 +301,6 @@ class Connection:
         message = f"The request's {part} did not arrive in time (see --timeout)."
         raise ProtocolError(408, message, "request_timeout")
 
-    def _wait_at_most(self, seconds: float) -> None:
-        if seconds != self._waiting:
-            self._waiting = seconds
-            self._set_timeout(socket.SO_RCVTIMEO, seconds)
-
-    def _set_timeout(self, option: int, seconds: float) -> None:
-        # A timeout of the kernel's costs nothing for each call; Python's own would poll before every receive.
-        whole = int(seconds)
-        self._sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, int((seconds - whole) * 1e6) or 1))
-
     def _note_cut(self) -> None:
         """Write down that the last answer did not leave as a whole, if it did not."""
         delivery = self._delivery
@@ -303,46 +313,37 @@ class Connection:
         with suppress(OSError):
             response = self._app.refused(error)
             for piece in wire.render(response, wire.CLOSE):
-                self._send(piece)
+                self._line.send(piece)
             self._linger()
 
     def _linger(self) -> None:
         """Read and drop what is still coming: closing with unread bytes would reset the connection."""
         self.busy = False
-        self._sock.shutdown(socket.SHUT_WR)
-        self._wait_at_most(_LINGER_SECONDS)
+        self._line.end()
+        self._line.wait_at_most(_LINGER_SECONDS)
         until, left = time.monotonic() + max(self._settings.timeout, _LINGER_SECONDS), _LINGER_BYTES
         while left > 0 and time.monotonic() < until and not self._server.stopping:
-            data = self._sock.recv(_RECEIVE)
+            data = self._line.sock.recv(_RECEIVE)
             if not data:
                 return
             left -= len(data)
-
-    def fileno(self) -> int:
-        """Return the descriptor of the socket, -1 when it was closed."""
-        return self._sock.fileno()
-
-    def has_more(self) -> bool | None:
-        """Tell whether there is something to read; False when the client left, None as long as neither is so."""
-        try:
-            return bool(self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            return None
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        """Let go of the socket; the other side hears of it unless another process holds it too."""
-        with suppress(OSError):
-            self._sock.close()
 
     def interrupt(self, *, busy_too: bool) -> None:
         """End the connection from another thread: at once, or, while it answers a request, only with *busy_too*.
 
         One that waits hears the end of the input: a request that came in the same moment is still answered.
         """
-        with suppress(OSError):
-            if busy_too:
-                self._sock.shutdown(socket.SHUT_RDWR)
-            elif not self.busy:
-                self._sock.shutdown(socket.SHUT_RD)
+        if busy_too or not self.busy:
+            self._line.interrupt(both=busy_too)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._line.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, -1 when it was closed."""
+        return self._line.sock.fileno()
+
+    def has_more(self) -> bool | None:
+        """Tell whether there is something to read; False when the client left, None as long as neither is so."""
+        return self._line.has_more()

@@ -7,8 +7,9 @@ request on, so that what sending takes does not add up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from stubserver import wire
@@ -22,7 +23,7 @@ _LONGEST: Final = 3_600_000.0
 _FASTEST: Final = 1_000_000.0
 _MOST_TOKENS: Final = 10_000_000
 
-_Offsets = Callable[[int], list[float]]
+_Offsets = Callable[[int], Iterable[float]]
 """When each of so many parts is sent, in milliseconds after the request."""
 
 
@@ -76,9 +77,9 @@ def _recorded(times: tuple[int, ...], speed: float, count: int) -> list[float]:
     return [times[last if i == count - 1 else i * last // (count - 1)] / speed for i in range(count)]
 
 
-def _even(response: Response, ttft: float, itl: float, count: int) -> list[float]:
+def _even(response: Response, ttft: float, itl: float, count: int) -> Iterable[float]:
     if response.events:
-        return [ttft + itl * i for i in range(count)]
+        return (ttft + itl * i for i in range(count))  # no list: there may be thousands of streams
     return [ttft + itl * (_tokens(response) - 1)]  # a whole answer is sent when its last token is there
 
 
@@ -99,8 +100,8 @@ def _steps(
     pieces = rendered.get(flags)
     if pieces is None:
         pieces = rendered[flags] = wire.render(response, flags)
-    parts = _parts(pieces, flags)
-    for offset, part in zip(offsets(len(parts)), parts, strict=True):
+    events = max(len(pieces) - (1 if flags & wire.HTTP10 else 2), 1)  # the head, and in chunks the last of them
+    for offset, part in zip(offsets(events), _parts(pieces, events), strict=True):
         yield Step(started + min(offset, _LONGEST) / 1000 - time.monotonic(), part)
 
 
@@ -110,15 +111,14 @@ def _timed(offsets: _Offsets, started: float, parts: list[bytes]) -> Iterator[tu
         yield max(0.0, started + min(offset, _LONGEST) / 1000 - time.monotonic()), part
 
 
-def _parts(pieces: tuple[bytes, ...], flags: int) -> Sequence[bytes]:
-    """Put the head together with the first event, and what ends the stream with the last."""
-    events = len(pieces) - (1 if flags & wire.HTTP10 else 2)  # the head, and in chunks the last of them
-    if events < 1:
-        return [b"".join(pieces)]
-    parts = list(pieces[1 : events + 1])
-    parts[0] = pieces[0] + parts[0]
-    parts[-1] += b"".join(pieces[events + 1 :])
-    return parts
+def _parts(pieces: tuple[bytes, ...], count: int) -> Iterator[bytes]:
+    """Yield so many parts: the head goes with the first event, and what ends the stream with the last."""
+    if count == 1:
+        yield b"".join(pieces)
+        return
+    yield pieces[0] + pieces[1]
+    yield from islice(pieces, 2, count)
+    yield b"".join(pieces[count:])
 
 
 def pace_of(pace: str | float = "none", ttft: float | None = None, itl: float | None = None) -> Pace:

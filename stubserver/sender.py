@@ -8,18 +8,18 @@ late gets all that is due at once, so that less has to be done the more is to be
 from __future__ import annotations
 
 import socket
-import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from heapq import heapify, heappop, heappush
 from itertools import count
+from queue import SimpleQueue
 from typing import Final, Literal
 
 from stubserver.messages import Delivery, Step
 from stubserver.watch import ENDED, WRITE, Watch
 
-__all__ = ["SLOWEST", "Sender"]
+__all__ = ["SLOWEST", "End", "Sender"]
 
 SLOWEST: Final = 1_000_000
 """So many bytes a second a client takes or gives at least, beside the time that it has in all."""
@@ -29,6 +29,10 @@ _AT_ONCE: Final = 256  # steps, until the sockets are looked at again
 _now = time.monotonic
 
 End = Literal["", "close", "reset"]
+"""How the steps end the connection; empty: not at all."""
+
+Ended = Callable[[End, BaseException | None], object]
+"""What hears how the steps end the connection, and what ended them before that."""
 
 
 class Sender(Watch["_Show"]):
@@ -42,36 +46,43 @@ class Sender(Watch["_Show"]):
         self._due: list[tuple[float, int, _Show]] = []
         self._tickets = count(1)
 
-    def perform(
-        self, sock: socket.socket, steps: Generator[Step], delivery: Delivery, patience: float, *, blocks: bool = False
-    ) -> End:
-        """Send all *steps*, and return how they end the connection; the caller waits.
+    def begin(
+        self, sock: socket.socket, steps: Iterator[Step], delivery: Delivery, patience: float, ended: Ended
+    ) -> bool:
+        """Begin to send *steps*; *ended* is called from another thread when that is over, and must not fail or block.
 
-        *delivery* hears of each; *patience* is how many seconds a client may take to read a step, beside its size at
-        1 MB/s. *blocks*: working out a step may take its time, so that the caller does it. Raises OSError when the
-        client left, and what *steps* raise.
+        *delivery* hears of each step; *patience* is how many seconds a client may take to read one, beside its size at
+        1 MB/s. False: there is nobody any more who would do it.
         """
-        parts: Iterable[Iterator[Step]] = (iter((step,)) for step in steps) if blocks else (steps,)
+        return self.add(_Show(sock, steps, delivery, patience, ended))
+
+    def perform(self, sock: socket.socket, steps: Generator[Step], delivery: Delivery, patience: float) -> End:
+        """Send all *steps*, and return how they end the connection. What makes them may take its time.
+
+        Raises OSError when the client left, and what *steps* raise.
+        """
+        outcome: SimpleQueue[tuple[End, BaseException | None]] = SimpleQueue()
         when = 0.0
         with closing(steps):
-            for part in parts:
-                show = _Show(sock, part, delivery, patience)
+            for step in steps:
+                show = _Show(sock, iter((step,)), delivery, patience, lambda *how: outcome.put(how), part=True)
                 if not self.add(show):
                     raise ConnectionAbortedError
-                show.wait()
-                if show.end:
-                    return show.end
+                end, error = outcome.get()
+                if error is not None:
+                    raise error
+                if end:
+                    return end
                 when = show.when or when
         delivery.last = when or time.perf_counter()
         return ""
 
     def taken(self, item: _Show) -> None:
         """Begin with the first step."""
-        number = item.number
-        if number < 0:  # it was closed in the meantime
+        if item.number < 0:  # it was closed in the meantime
             item.finish(ConnectionAbortedError())
             return
-        self._shows[number] = item
+        self._shows[item.number] = item
         self._follow(item)
 
     def turn(self) -> float | None:
@@ -177,18 +188,27 @@ class Sender(Watch["_Show"]):
 
 
 class _Show:
-    """One script on its way, and whoever waits for its end.
+    """One script on its way, or a *part* of it, and who is told of its end.
 
     ``step`` is the next one and ``due`` its time; ``ahead``: it was taken before the one in hand was sent. ``rest`` is
     what the client does not take yet, of ``events`` steps.
     """
 
     __slots__ = (
-        *("_delivery", "_done", "_steps", "ahead", "due", "end", "error", "events", "number", "patience", "rest"),
-        *("sock", "step", "ticket", "watched", "when"),
+        *("_delivery", "_ended", "_part", "_steps", "ahead", "due", "end", "error", "events", "number", "patience"),
+        *("rest", "sock", "step", "ticket", "watched", "when"),
     )
 
-    def __init__(self, sock: socket.socket, steps: Iterator[Step], delivery: Delivery, patience: float) -> None:
+    def __init__(  # noqa: PLR0913  # those of begin()
+        self,
+        sock: socket.socket,
+        steps: Iterator[Step],
+        delivery: Delivery,
+        patience: float,
+        ended: Ended,
+        *,
+        part: bool = False,
+    ) -> None:
         self.sock = sock
         self.number = sock.fileno()
         self.patience = patience
@@ -204,8 +224,8 @@ class _Show:
         self.error: BaseException | None = None
         self._steps = steps
         self._delivery = delivery
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._ended = ended
+        self._part = part
 
     def advance(self) -> bool:
         """Take the next step; False when there is none."""
@@ -222,15 +242,12 @@ class _Show:
             self._delivery.sent(self.when)
 
     def finish(self, error: BaseException | None) -> None:
-        """Tell whoever waits."""
-        self.error, self.ticket = error, 0
-        self._done.release()
-
-    def wait(self) -> None:
-        """Wait for the end. Raises what ended it before that."""
-        self._done.acquire()
-        if self.error is not None:
-            raise self.error
+        """Tell whoever began it. Of what is left in the heap, nothing is held on to."""
+        self.ticket = 0
+        self._steps = iter(())
+        if error is None and not (self.end or self._part):
+            self._delivery.last = self.when or time.perf_counter()
+        self._ended(self.end, error)
 
 
 _NONE: Final = Step()

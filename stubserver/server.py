@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from stubserver import early, wire
 from stubserver.app import App
-from stubserver.connection import Connection, ServerSettings
+from stubserver.connection import Connection, Next, ServerSettings
 from stubserver.errors import ProtocolError, UsageError
 from stubserver.known import Known
 from stubserver.leaving import Leavers
@@ -195,12 +195,19 @@ class Server(ThreadingHTTPServer):
             self._send_busy(sock)
 
     def _serve(self, connection: Connection) -> None:
-        rests = False
+        becomes = Next.END
         try:
-            rests = connection.serve() and self.resting.add(connection)
+            becomes = connection.serve()
         finally:
-            if not rests:
+            if becomes is Next.END or (becomes is Next.REST and not self.resting.add(connection)):
                 self._end(connection)
+
+    def take_back(self, connection: Connection, *, rests: bool) -> None:
+        """Take a connection that was lent: it *rests*, or is to be served, to be ended. From any thread."""
+        if not rests:
+            self._resume(connection)
+        elif self.stopping or not self.resting.add(connection):
+            self._end(connection)
 
     def _resume(self, connection: Connection) -> None:
         """Let a connection that has rested go on."""

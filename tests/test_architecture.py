@@ -15,7 +15,7 @@ PACKAGE = ROOT / "stubserver"
 FLOORS = (
     ("__init__", "early", "errors", "messages", "threads", "leaving", "newcomers", "watch", "wrapped"),
     ("canonical", "redaction", "sse", "bodies", "calls", "sender", "resting"),
-    ("matchers", "answers"),
+    ("matchers", "answers", "line"),
     ("wire", "scrubbing", "comparison", "upstream"),
     ("cassettes", "dummy", "journal", "tally", "keeping", "relay"),
     ("folding", "rewriting"),
@@ -38,7 +38,7 @@ DOORS = {
     "yaml": {"cassettes"},
     "click": {"cli"},
     "rich": {"cli"},
-    "socket": {"connection", "leaving", "server", "recording", "calls", "watch", "sender"},
+    "socket": {"connection", "leaving", "server", "recording", "calls", "watch", "sender", "line"},
     "http.server": {"server"},
     "vcr": {"cassettes"},
     "requests": {"upstream"},

@@ -334,7 +334,7 @@ def test_forked_childs_copy_lets_go_of_its_sockets_only() -> None:
         [connection] = server._connections
         server.forget()
         assert not server.owned
-        assert {server.socket.fileno(), connection._sock.fileno()} == {-1}
+        assert {server.socket.fileno(), connection.fileno()} == {-1}
 
 
 # ------------------------------------------------------------------------------- in a process of its own

@@ -1,8 +1,8 @@
 """Read many paced event streams at the same time, and note when each event came: a process of its own.
 
-    python tools/bench/stream_client.py PORT STREAMS TTFT_MS ITL_MS TOKENS
+    python tools/bench/stream_client.py PORT STREAMS TTFT_MS ITL_MS BODY
 
-All connections are open before the first request; the requests go out over a second, so that it is streams that are
+All connections are open before the first request; the requests go out over two seconds, so that it is streams that are
 measured, and not how a burst is accepted. Prints one line of JSON: for each event how many milliseconds behind its time
 it came, as percentiles; its time is when its request was sent, and so many intervals after that.
 """
@@ -20,7 +20,7 @@ from itertools import pairwise
 
 WHOLE_EVENT = b"\n\n\r\n"  # the end of an event and of the chunk that it is
 LAST_CHUNK = b"0\r\n\r\n"
-SPREAD_SECONDS = 1.0
+SPREAD_SECONDS = 2.0
 LONGEST_SECONDS = 150.0
 
 
@@ -62,10 +62,8 @@ class Stream:
         return [max(0.0, (when - first) * 1000 - interval_ms * n) for n, when in enumerate(self.came)][1:]
 
 
-def read_all(port: int, count: int, tokens: int) -> list[Stream]:
+def read_all(port: int, count: int, body: bytes) -> list[Stream]:
     """Open so many streams and read each to its end. Raises TimeoutError."""
-    asked = {"model": "m", "stream": True, "max_tokens": tokens, "messages": [{"role": "user", "content": "hi"}]}
-    body = json.dumps(asked).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     streams = [Stream(port, head + body) for _ in range(count)]
     by_number = {stream.sock.fileno(): stream for stream in streams}
@@ -102,8 +100,8 @@ def at(values: Sequence[float], part: float) -> float:
 
 def main() -> None:
     """Measure, and print what was found."""
-    port, count, first, interval, tokens = map(int, sys.argv[1:])
-    streams = read_all(port, count, tokens)
+    port, count, first, interval = map(int, sys.argv[1:5])
+    streams = read_all(port, count, sys.argv[5].encode())
     late = sorted(value for stream in streams for value in stream.late(first, interval))
     relative = sorted(value for stream in streams for value in stream.late_after_first(interval))
     together = sum(b is a for stream in streams for a, b in pairwise(stream.came))
