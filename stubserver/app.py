@@ -113,6 +113,10 @@ class App:
             return Prepared(request, b"", accepted, request.target[len(NAMED) :], said=said)
         return Prepared(request, self.library.rules.key(request), accepted, said=said)
 
+    def may_wait(self, prepared: Prepared) -> bool:
+        """Tell whether the answer may wait for somebody else: an upstream, or whoever the admin API asks."""
+        return prepared.admin or self.forwarder is not None or self.once is not None
+
     def answer(self, prepared: Prepared, delivery: Delivery | None = None) -> Answer:
         """Answer a request and write it down. Never raises for anything that a client or a cassette holds.
 

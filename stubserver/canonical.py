@@ -14,14 +14,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import orjson
 
+from stubserver import fields
 from stubserver.errors import UsageError
 from stubserver.messages import Request
 
@@ -60,6 +60,7 @@ NOT_JSON: Final = object()
 
 ROUTE_SIZE: Final = 8
 _BODY_SIZE: Final = 16
+_MOST_ROUTES: Final = 4096
 KEY_SIZE: Final = ROUTE_SIZE + _BODY_SIZE
 
 # orjson reads integers beyond 64 bits as floats, which would make different numbers equal: those bodies go to json.
@@ -67,13 +68,14 @@ _DIGITS_ALIKE: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(25
 _LONG_NUMBER: Final = b"0" * 16
 # Digits and points, and the letter of an exponent: enough to tell in which bodies a number may have two spellings.
 _NUMBERS_ALIKE: Final = bytes(48 if chr(b) in "0123456789." else 101 if chr(b) in "eE" else 32 for b in range(256))
+# Versions of orjson differ in this. Where it is another way, canonical bodies are made the longer one.
+_EXPONENT_HAS_SIGN: Final = orjson.dumps(1e16) == b"1e+16"
 _SERVER_ID: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)[A-Za-z0-9_|.-]+"')
 _LOOSE_HINT: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)|"stream|"encrypted_content"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
 _PREFIX: Final = re.compile(r"(?:/v1(?=/|$)|/openai/v1(?=/|$)|/openai/deployments/[^/]+)+")
 _BOUNDARY: Final = re.compile(rb"--([^\r\n]{1,70})\r\n")
 _BEYOND_TARGET: Final = frozenset({"scheme", "host", "port", "headers", "uri"})
-_FIELD: Final = re.compile(r"(?:\$\.)?(?:[^.\[\]]+|\[(?:[0-9]{1,9}|\*)?\])(?:\.[^.\[\]]+|\[(?:[0-9]{1,9}|\*)?\])*")
 
 _DEEPEST: Final = 200
 """So many levels of JSON are walked. A fixed number: whether two requests match must not hang on the stack's depth."""
@@ -155,6 +157,8 @@ class Rules:
 
     match_on: tuple[str, ...] = DEFAULT_MATCH_ON
     ignore: tuple[str, ...] = ()
+    _routes: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Keys of routes that came before."""
 
     def __post_init__(self) -> None:
         """Refuse names that are no matchers, and fields that lead nowhere."""
@@ -166,7 +170,7 @@ class Rules:
             msg = f"match_on is empty: choose from {', '.join(MATCHERS)}"
             raise UsageError(msg)
         for path in self.ignore:
-            if not _FIELD.fullmatch(path):
+            if not fields.PATH.fullmatch(path):
                 msg = f"{path!r} is no JSON field: give a member (seed) or a path to one (messages[].name)"
                 raise UsageError(msg)
 
@@ -192,21 +196,24 @@ class Rules:
             return request.body
         if "body" not in self.match_on:
             return b""
+        straight = None if self.ignore else _straight(request.body)
+        if straight is not None:
+            return straight
         value = self.value(request)
         return _one_boundary(request.body) if value is NOT_JSON else _dump(value)
 
     def key(self, request: Request) -> bytes:
         """Return the match key: 8 bytes of the route, 16 of the canonical body."""
-        if self._reads_target_alone:
-            route = _route_key(self, request.method, request.target)
-        else:
-            route = route_key(self.route(request))
-        return route + _digest(self.body(request))
+        route = self._routes.get((request.method, request.target))
+        return (route or self._route_key(request)) + blake2b(self.body(request), digest_size=_BODY_SIZE).digest()
 
-    @property
-    def _reads_target_alone(self) -> bool:
-        """Whether what is compared beside the body follows from method and target."""
-        return _BEYOND_TARGET.isdisjoint(self.match_on)
+    def _route_key(self, request: Request) -> bytes:
+        key = route_key(self.route(request))
+        if _BEYOND_TARGET.isdisjoint(self.match_on):  # what is compared beside the body follows from these two
+            if len(self._routes) >= _MOST_ROUTES:
+                self._routes.clear()
+            self._routes[request.method, request.target] = key
+        return key
 
     def may_be_loose(self, request: Request) -> bool:
         """Tell whether the loose key can differ from the exact one; False is certain."""
@@ -227,11 +234,34 @@ class Rules:
             return value
         if b"null" in body or _may_be_whole(body):
             value = _plain(value)
-        if isinstance(value, dict) and not _MAY_GO.isdisjoint(value):
-            value = {k: v for k, v in value.items() if k not in VOLATILE and not (k == "stream" and v is False)}
+        value = _without_volatile(value)
         for path in self.ignore:
-            _drop(value, _steps(path))
+            fields.drop(value, path)
         return value
+
+
+def _straight(body: bytes) -> bytes | None:
+    """Return the canonical body of plain JSON, by the shortest way; None where it has to be looked at closer.
+
+    It has to wherever something could be written in two ways. That shows in what was written: a null, a whole number as
+    a fraction (``1.0``) or with an exponent, as which orjson also writes integers that it could not read exactly.
+    """
+    if body[:1] not in (b"{", b"[") or not _EXPONENT_HAS_SIGN:
+        return None
+    try:
+        canonical = orjson.dumps(_without_volatile(orjson.loads(body)), option=orjson.OPT_SORT_KEYS)
+    except (ValueError, TypeError):
+        return None
+    # The search for one byte is that much faster than for two that it pays to begin with it.
+    if b"null" in canonical or b".0" in canonical or (b"+" in canonical and b"e+" in canonical):
+        return None
+    return None if canonical.count(b"[") + canonical.count(b"{") > _DEEPEST else canonical
+
+
+def _without_volatile(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    if isinstance(value, dict) and not _MAY_GO.isdisjoint(value):
+        return {k: v for k, v in value.items() if k not in VOLATILE and not (k == "stream" and v is False)}
+    return value
 
 
 def _may_be_whole(body: bytes) -> bool:
@@ -245,11 +275,6 @@ def _may_be_whole(body: bytes) -> bool:
 def route_key(route: str) -> bytes:
     """Return the 8 bytes that stand for *route* in a key."""
     return blake2b(route.encode("utf-8", "surrogatepass"), digest_size=ROUTE_SIZE).digest()
-
-
-@lru_cache(maxsize=4096)
-def _route_key(rules: Rules, method: str, target: str) -> bytes:
-    return route_key(rules.route(Request(method, target)))
 
 
 def _digest(body: bytes) -> bytes:
@@ -286,31 +311,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # any JSON value
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-def _steps(path: str) -> list[str]:
-    return [step for step in re.split(r"\.|(\[[0-9*]*\])", path.removeprefix("$.")) if step]
-
-
-def _drop(value: Any, steps: list[str]) -> None:  # noqa: ANN401  # any JSON value
-    """Remove what *steps* lead to, where it is there."""
-    step, rest = steps[0], steps[1:]
-    if step.startswith("["):
-        if isinstance(value, list):
-            _drop_items(value, step[1:-1], rest)
-    elif isinstance(value, dict) and step in value:
-        if rest:
-            _drop(value[step], rest)
-        else:
-            del value[step]
-
-
-def _drop_items(items: list[Any], number: str, rest: list[str]) -> None:
-    chosen = slice(int(number), int(number) + 1) if number.isdigit() else slice(None)
-    if not rest:
-        del items[chosen]
-    for item in items[chosen] if rest else ():
-        _drop(item, rest)
 
 
 def _without_encrypted(value: Any) -> Any:  # noqa: ANN401  # any JSON value

@@ -1,6 +1,7 @@
 """One client's connection: bytes in, answers out, and how long either may take.
 
-All decisions about HTTP are ``wire``'s, all decisions about the answer the app's.
+All decisions about HTTP are ``wire``'s, all decisions about the answer the app's. A connection is a conversation,
+written down from its begin to its end and interrupted wherever it waits: meanwhile it takes no thread.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Generator
-from contextlib import closing, suppress
-from enum import Enum
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from functools import partial
+from itertools import repeat
 from typing import Final, NamedTuple, Protocol
 
 from stubserver import wire
@@ -20,18 +21,18 @@ from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
 from stubserver.known import Known
 from stubserver.leaving import Leavers
-from stubserver.line import Line
+from stubserver.line import AT_ONCE, UPLOAD_SPEED, Line, Talk
+from stubserver.loop import Loop, report_mistake
 from stubserver.messages import Answer, Delivery, Live, Step
-from stubserver.sender import SLOWEST, End, Sender
+from stubserver.poller import GONE, LEAVES, READ
+from stubserver.threads import Threads
 from stubserver.wire import Limits, RequestParser, State
 
-__all__ = ["Connection", "Next", "Owner", "ServerSettings"]
+__all__ = ["Connection", "Owner", "ServerSettings"]
 
 _now = time.perf_counter
 _RECEIVE: Final = 65_536
-_SOON: Final = 0.25  # seconds in which a thread waits for the next request; then the connection rests
-_LINGER_SECONDS: Final = 2.0
-_LINGER_BYTES: Final = 64 * 1024 * 1024
+_LATE_SECONDS: Final = 0.005
 
 
 class ServerSettings(NamedTuple):
@@ -47,14 +48,6 @@ class ServerSettings(NamedTuple):
     limits: Limits = Limits()
 
 
-class Next(Enum):
-    """What becomes of a connection that a thread has served."""
-
-    END = "it is closed"
-    REST = "it waits for its next request, and may do so without a thread"
-    LENT = "the sender has it, and gives it back"
-
-
 class Owner(Protocol):
     """What a connection knows of its server."""
 
@@ -62,101 +55,91 @@ class Owner(Protocol):
     settings: ServerSettings
     known: Known
     leavers: Leavers
-    sender: Sender
+    loop: Loop
+    threads: Threads
     stopping: bool
 
-    def take_back(self, connection: Connection, *, rests: bool) -> None:
-        """Take a connection that was lent: it *rests*, or is to be served, to be ended. From any thread."""
+    def ended(self, connection: Connection) -> None:
+        """Hear of a connection that is over."""
 
 
-class Connection:
-    """One client's connection, served by one thread at a time, and by none while it waits for its next request."""
-
-    __slots__ = (
-        *("_app", "_begun", "_deadline", "_delivery", "_parser", "_received", "_server", "_settings"),
-        *("_came_back", "_line", "busy"),
-    )
+class Connection(Line):
+    """One client's connection: a conversation, which the loop leads on whenever what it waits for is there."""
 
     def __init__(self, server: Owner, sock: socket.socket) -> None:
+        super().__init__(sock, server.loop, server.threads, server.settings.timeout)
         self._server = server
         self._app = server.app
-        self._line = Line(sock, server.settings.timeout)
         self._settings = server.settings
         self._parser = RequestParser(server.settings.limits)
-        self._deadline = 0.0
-        self._received = 0.0
+        self._received = _now()
+        self.deadline = self._received + self._settings.idle
+        self._request_until = 0.0
         self._delivery = Delivery()
-        self._begun = False
-        self._came_back: tuple[Answer, int, End, BaseException | None] | None = None
-        self.busy = False
 
-    def serve(self) -> Next:
-        """Answer requests until one side ends the connection, or until it needs no thread for a while.
+    # -- the conversation
 
-        Then it is to be served again, when there is something to read. Nothing of it may be touched once it is lent.
-        """
-        becomes = Next.END
+    def converse(self) -> Talk[None]:
+        """Answer requests until one side ends the connection."""
         try:
-            if (self._begun or self._begin()) and self._settled():
-                becomes = self._converse()
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._app.hangs_up():
+                yield from self.linger()
+            else:
+                yield from self._requests()
         except ProtocolError as error:
-            self._refuse(error)
+            yield from self._refuse(error)
         except OSError:
             pass  # the client left, or the server is stopping
-        except Exception:
+        except Exception:  # noqa: BLE001  # it is shown
             # A mistake of ours: the client hears of it, and whoever runs the server sees it.
-            self._refuse(ProtocolError(500, "The server made a mistake with this request.", "internal_error"))
-            raise
+            report_mistake()
+            yield from self._refuse(
+                ProtocolError(500, "The server made a mistake with this request.", "internal_error")
+            )
         finally:
-            if becomes is Next.END:
-                self._note_cut()
-                self.close()
-        return becomes
+            self._note_cut()
+            self.close()
 
-    def _begin(self) -> bool:
-        """Prepare the socket; False when the connection is closed on purpose."""
-        self._line.begin()
-        if self._app.hangs_up():
-            self._linger()
-            return False
-        return True
-
-    def _converse(self) -> Next:
-        server, known, receive = self._server, self._server.known, self._line.sock.recv
-        self._arm(idle=True)
-        idle = True
-        goes_on, self._begun = self._begun, True  # one that has rested has something to read, whatever happens
-        while goes_on or not server.stopping:
-            goes_on = self.busy = False
+    def _requests(self) -> Talk[None]:
+        known, receive = self._server.known, self._sock.recv
+        idle_seconds, whole = self._settings.idle, True
+        while not self._server.stopping:
+            self.busy = False
+            if not (yield READ):
+                self._check_deadline()
             try:
-                data = receive(_RECEIVE)
+                data = receive(_RECEIVE, AT_ONCE)
             except BlockingIOError:
-                if self._may_rest(idle=idle):
-                    return Next.REST
                 continue
             if not data:
-                break
+                return
             self.busy = True
             self._received = _now()
-            entry = known.get(data) if idle else None
-            goes = self._answer(*entry) if entry is not None else self._take(data, whole=idle)
-            if not goes:
-                return Next.LENT if goes is None else Next.END
-            if entry is not None:
+            found = (known.get(data) or self._whole(data)) if whole else None
+            if found is not None:
+                rest = self._answer(*found)
+                if rest is not True and not (rest and (yield from rest)):
+                    return
+                self.deadline = self._received + idle_seconds
                 continue
-            was_idle, idle = idle, self._parser.state is State.IDLE
-            if not (was_idle and idle):
-                self._arm(idle=idle)
-        return Next.END
+            if not (yield from self._take(data, whole=whole)):
+                return
+            whole = self._parser.state is State.IDLE
+            self._arm(idle=whole)
 
-    def _take(self, data: bytes, *, whole: bool) -> bool | None:
-        """Feed the parser and answer what is complete; False when the connection is to end, None when it is lent."""
+    def _whole(self, data: bytes) -> tuple[Prepared, int] | None:
+        """Read what is one whole request; None when it is less, or more, or has to be looked at closer."""
+        parsed = self._parser.whole(data)
+        if parsed is None:
+            return None
+        prepared = self._app.prepare(parsed.request)
+        self._server.known.add(data, prepared, parsed.flags)
+        return prepared, parsed.flags
+
+    def _take(self, data: bytes, *, whole: bool) -> Talk[bool]:
+        """Feed the parser and answer what is complete."""
         parser = self._parser
-        parsed = parser.whole(data) if whole else None
-        if parsed is not None:
-            prepared = self._app.prepare(parsed.request)
-            self._server.known.add(data, prepared, parsed.flags)
-            return self._answer(prepared, parsed.flags)
         parser.receive(data)
         first = True
         while True:
@@ -167,131 +150,142 @@ class Connection:
             if first and whole and parser.state is State.IDLE:
                 self._server.known.add(data, prepared, parsed.flags)
             first = False
-            self._deadline = 0.0
-            goes = self._answer(prepared, parsed.flags)
-            if not goes:
-                return goes
+            self._request_until = 0.0
+            rest = self._answer(prepared, parsed.flags)
+            if rest is not True and not (rest and (yield from rest)):
+                return False
         if parser.wants_continue:
-            self._line.send(wire.CONTINUE)
+            yield from self.send(wire.CONTINUE)
             parser.continued()
         return True
 
-    def _answer(self, prepared: Prepared, flags: int) -> bool | None:
-        """Send the answer; False when the connection ends with it, None when it is lent for it."""
+    def _answer(self, prepared: Prepared, flags: int) -> bool | Talk[bool]:
+        """Answer at once, and tell whether the connection goes on; or return what is left to do."""
         delivery = self._delivery = Delivery()
         delivery.received = self._received
-        forwarder = self._app.forwarder
-        if forwarder is None:
-            return self._send_answer(self._app.answer(prepared, delivery), flags)
-        leaves = partial(forwarder.interrupt, threading.get_ident())
-        with self._server.leavers.watching(self._line.sock, leaves):
-            return self._send_answer(self._app.answer(prepared, delivery), flags)
+        if self._app.may_wait(prepared):
+            return self._answer_apart(prepared, flags)
+        return self._send_answer(self._app.answer(prepared, delivery), flags)
 
-    def _send_answer(self, answer: Answer, flags: int) -> bool | None:
-        delivery = self._delivery
+    def _answer_apart(self, prepared: Prepared, flags: int) -> Talk[bool]:
+        answer = yield partial(self._ask, prepared, flags)
+        if isinstance(answer, bool):
+            return answer
+        rest = self._send_answer(answer, flags)
+        return rest if isinstance(rest, bool) else (yield from rest)
+
+    def _ask(self, prepared: Prepared, flags: int) -> Answer | bool:
+        """In a thread: return the answer; or send one that comes in pieces, and tell what :meth:`_answer` does."""
+        forwarder = self._app.forwarder
+        with ExitStack() as stack:
+            if forwarder is not None:
+                leaves = partial(forwarder.interrupt, threading.get_ident())
+                stack.enter_context(self._server.leavers.watching(self._sock, leaves))
+            answer = self._app.answer(prepared, self._delivery)
+            if answer.script is not None:  # it may wait for the upstream between its steps
+                return self.follow(self._perform(answer.script(answer.response, flags), answer, flags))
+            return answer if answer.live is None else self._relay(answer.live, flags)
+
+    def _send_answer(self, answer: Answer, flags: int) -> bool | Talk[bool]:
+        """Send an answer, as :meth:`_answer` does."""
         if self._server.stopping:
             flags |= wire.CLOSE
         if answer.script is not None:
             return self._perform(answer.script(answer.response, flags), answer, flags)
-        if answer.live is not None:
-            return self._relay(answer.live, flags)
         pieces = answer.rendered.get(flags)
         if pieces is None:
             pieces = answer.rendered[flags] = wire.render(answer.response, flags)
-        if len(pieces) == 1:
-            delivery.first = delivery.last = self._line.send(pieces[0])
-        else:
-            for piece in pieces:
-                when = self._line.send(piece)
+        if len(pieces) > 1:
+            return self._send_pieces(pieces, answer, flags)
+        delivery, (piece,) = self._delivery, pieces
+        delivery.first = now = _now()  # not later than anything that the client does because of it
+        sent = self.send_now(piece)
+        if sent < len(piece):
+            return self._send_pieces((memoryview(piece)[sent:],), answer, flags)
+        delivery.last = now
+        return self._goes_on(answer, flags) if flags else True
+
+    def _send_pieces(self, pieces: Sequence[bytes | memoryview], answer: Answer, flags: int) -> Talk[bool]:
+        """Send an answer in several pieces, or what is left of one."""
+        delivery = self._delivery
+        for piece in pieces:
+            when = yield from self.send(piece)
+            if len(pieces) > 1:
                 delivery.sent(when)
-            delivery.last = when
+        delivery.last = when
+        self._arm(idle=True)
         return self._goes_on(answer, flags)
 
     def _goes_on(self, answer: Answer, flags: int) -> bool:
         """End our side of the connection if this answer is its last one; False when it is."""
         if flags and wire.ends_connection(answer.response, flags):
-            self._line.end()
+            self._sock.shutdown(socket.SHUT_WR)
             return False
         return True
 
-    def _perform(self, steps: Generator[Step], answer: Answer, flags: int) -> bool | None:
-        """Send an answer step by step; False when the connection ends with it, None: it is lent for that."""
-        sender, patience = self._server.sender, self._settings.timeout
-        # What waits for an upstream, or has another request behind it, keeps its thread.
-        if answer.live is not None or self._app.forwarder is not None or self._parser.state is not State.IDLE:
-            end = sender.perform(self._line.sock, steps, self._delivery, patience)
-            return self._ended_well(answer, flags, end)
-        if not sender.begin(self._line.sock, steps, self._delivery, patience, partial(self._come_back, answer, flags)):
-            raise ConnectionAbortedError
-        return None
+    def _perform(self, steps: Generator[Step], answer: Answer, flags: int) -> Talk[bool]:
+        """Send an answer step by step."""
+        when = 0.0
+        with closing(steps):
+            # One that is still coming from an upstream is never held up for what comes behind.
+            for step, count in _late_together(steps) if answer.live is None else zip(steps, repeat(1)):
+                if self._pauses(step) and (yield LEAVES if step.leaves else GONE):
+                    return False  # the client has left
+                if step.data:
+                    when = yield from self.send(step.data)
+                    for _ in range(count):
+                        self._delivery.sent(when)
+                if step.end == "reset":
+                    self.reset()
+                if step.end:
+                    return False
+        self._delivery.last = when or _now()
+        self._arm(idle=True)
+        return self._goes_on(answer, flags)
 
-    def _come_back(self, answer: Answer, flags: int, end: End, error: BaseException | None) -> None:
-        """Rest, as nearly always; what has to be ended, or has failed, is left to a thread. Called by the sender."""
-        rests = error is None and not end and not wire.ends_connection(answer.response, flags)
-        if rests:
-            self.busy = False
-        else:
-            self._came_back = answer, flags, end, error
-        self._server.take_back(self, rests=rests)
-
-    def _settled(self) -> bool:
-        """Do what is left to do after the connection was lent; False when it ends with that."""
-        came_back, self._came_back = self._came_back, None
-        if came_back is None:
-            return True
-        answer, flags, end, error = came_back
-        if error is not None:
-            raise error
-        return self._ended_well(answer, flags, end)
-
-    def _ended_well(self, answer: Answer, flags: int, end: End) -> bool:
-        """Tell whether the connection goes on after a script."""
-        if end == "reset":
-            self._line.reset()
-        return not end and self._goes_on(answer, flags)
+    def _pauses(self, step: Step) -> bool:
+        """Tell whether there is a wait before *step*, and set its end."""
+        if step.delay > 0:
+            self.wait_at_most(step.delay)
+        return step.delay > 0
 
     def _relay(self, live: Live, flags: int) -> bool:
-        """Pass on what is still coming, piece by piece; False when the connection ends with it."""
+        """In a thread: pass on what is still coming, piece by piece; False when the connection ends with it."""
+        if self._server.stopping:
+            flags |= wire.CLOSE
         framing = LiveFraming(live.head, live.length, flags)
         with closing(live.pieces()) as pieces:
             try:
                 next(pieces, b"")  # nothing yet; but from here on it hears of a client that left
-                self._delivery.sent(when := self._line.send(framing.head))
+                self._delivery.sent(when := self.follow(self.send(framing.head)))
                 for data in pieces:
                     piece = framing.piece(data)
                     if piece:
-                        self._delivery.sent(when := self._line.send(piece))
+                        self._delivery.sent(when := self.follow(self.send(piece)))
             except UpstreamError:
                 # The rest will not come. A reset says so even where the end of the connection is the end of the body.
-                self._line.reset()
+                self.reset()
                 return False
         if framing.end:
-            when = self._line.send(framing.end)
+            when = self.follow(self.send(framing.end))
         self._delivery.last = when
         if framing.closes:
-            self._line.end()
+            self._sock.shutdown(socket.SHUT_WR)
         return not framing.closes
 
     def _arm(self, *, idle: bool) -> None:
         """Set how long the next bytes may take: idle time between requests, a deadline in all within one."""
+        now = _now()
         if idle:
-            self._deadline = 0.0
-            self._line.wait_at_most(min(_SOON, self._settings.idle))
+            self._request_until = 0.0
+            self.wait_at_most(self._settings.idle)
             return
-        now = time.monotonic()
-        if not self._deadline:
-            self._deadline = now + self._settings.timeout
-        until = self._deadline + self._parser.body_size / SLOWEST
+        if not self._request_until:
+            self._request_until = now + self._settings.timeout
+        until = self._request_until + self._parser.body_size / UPLOAD_SPEED
         if now >= until:
             self._check_deadline()
-        self._line.wait_at_most(until - now)
-
-    def _may_rest(self, *, idle: bool) -> bool:
-        """Nothing came for a while: between two requests, no thread has to wait for more."""
-        if idle and self._settings.idle > _SOON:
-            return True
-        self._check_deadline()
-        return False
+        self.wait_at_most(until - now)
 
     def _check_deadline(self) -> None:
         """Nothing came in time: within a request that is a 408, between two it is the quiet end."""
@@ -308,42 +302,35 @@ class Connection:
             delivery.cut = True
             delivery.last = _now()
 
-    def _refuse(self, error: ProtocolError) -> None:
+    def _refuse(self, error: ProtocolError) -> Talk[None]:
         """Answer a request that cannot be served, and let the client read that answer before the close."""
         with suppress(OSError):
             response = self._app.refused(error)
             for piece in wire.render(response, wire.CLOSE):
-                self._line.send(piece)
-            self._linger()
-
-    def _linger(self) -> None:
-        """Read and drop what is still coming: closing with unread bytes would reset the connection."""
-        self.busy = False
-        self._line.end()
-        self._line.wait_at_most(_LINGER_SECONDS)
-        until, left = time.monotonic() + max(self._settings.timeout, _LINGER_SECONDS), _LINGER_BYTES
-        while left > 0 and time.monotonic() < until and not self._server.stopping:
-            data = self._line.sock.recv(_RECEIVE)
-            if not data:
-                return
-            left -= len(data)
-
-    def interrupt(self, *, busy_too: bool) -> None:
-        """End the connection from another thread: at once, or, while it answers a request, only with *busy_too*.
-
-        One that waits hears the end of the input: a request that came in the same moment is still answered.
-        """
-        if busy_too or not self.busy:
-            self._line.interrupt(both=busy_too)
+                yield from self.send(piece)
+            yield from self.linger()
 
     def close(self) -> None:
-        """Let go of the socket."""
-        self._line.close()
+        """End it; the other side hears of it unless another process holds the socket too."""
+        self._server.loop.detach(self)
+        self.let_go()
+        self._server.ended(self)
 
-    def fileno(self) -> int:
-        """Return the descriptor of the socket, -1 when it was closed."""
-        return self._line.sock.fileno()
 
-    def has_more(self) -> bool | None:
-        """Tell whether there is something to read; False when the client left, None as long as neither is so."""
-        return self._line.has_more()
+def _late_together(steps: Generator[Step]) -> Iterator[tuple[Step, int]]:
+    """Yield each step with how many it stands for: those that are late already go out together."""
+    step = next(steps, None)
+    while step is not None:
+        parts, following = [step.data], None
+        if step.delay < -_LATE_SECONDS and not step.end:
+            for following in steps:
+                if following.delay >= -_LATE_SECONDS or following.end:
+                    break
+                parts.append(following.data)
+            else:
+                following = None
+            yield step._replace(data=b"".join(parts)), len(parts)
+            step = following
+        else:
+            yield step, 1
+            step = next(steps, None)

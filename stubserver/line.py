@@ -1,89 +1,197 @@
-"""The socket of one client, with the time that either side may take."""
+"""A socket and the conversation over it: led by the loop, and interrupted wherever it waits.
+
+A conversation is a generator. It yields what it waits for: something of the client's, named as in ``poller``, or a job
+that may wait for something else, which is done in a thread of its own. It gets :data:`READY` when that is there,
+:data:`LATE` when the deadline is over, or what came of the job.
+"""
 
 from __future__ import annotations
 
 import socket
 import struct
+import threading
 import time
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
+from math import inf
+from typing import Any, Final, TypeVar, cast
 
-from stubserver.sender import SLOWEST
+from stubserver.errors import ProtocolError
+from stubserver.loop import Loop
+from stubserver.poller import READ, WRITE, wait_for
+from stubserver.threads import Threads
 
-__all__ = ["Line"]
+__all__ = ["AT_ONCE", "LATE", "READY", "UPLOAD_SPEED", "Apart", "Line", "Talk", "busy"]
 
 _now = time.perf_counter
+AT_ONCE: Final = socket.MSG_DONTWAIT
+READY: Final = True
+LATE: Final = False
+UPLOAD_SPEED: Final = 1_000_000
+"""Bytes a second that a body may take at least, in either direction."""
+_RECEIVE: Final = 65_536
+_LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 64 * 1024 * 1024
+
+_T = TypeVar("_T")
+Apart = Callable[[], Any]
+Talk = Generator[int | Apart, Any, _T]
 
 
 class Line:
-    """A socket that waits for what comes as long as :meth:`wait_at_most` says, and for a reader *patience* seconds.
+    """One client's socket, with what is said over it. *timeout* is how long a client may take to read, in seconds."""
 
-    What is late raises BlockingIOError where nothing came, and TimeoutError where nothing was read.
-    """
+    def __init__(self, sock: socket.socket, loop: Loop, threads: Threads, timeout: float) -> None:
+        self.descriptor = sock.fileno()
+        self.watched = 0
+        self.turn = threading.Lock()
+        self.deadline = inf
+        self.busy = False
+        self._sock = sock
+        self._loop = loop
+        self._threads = threads
+        self._timeout = timeout
+        self._talk = self.converse()
 
-    __slots__ = ("_patience", "_waiting", "sock")
+    def converse(self) -> Talk[None]:
+        """Say what is to be said, until one side ends it."""
+        raise NotImplementedError
 
-    def __init__(self, sock: socket.socket, patience: float) -> None:
-        self.sock = sock
-        self._patience = patience
-        self._waiting = 0.0
+    # -- being led
 
     def begin(self) -> None:
-        """Prepare the socket: small pieces are sent at once."""
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._set_timeout(socket.SO_SNDTIMEO, max(self._patience, 1.0))
+        """Begin the conversation, and let the loop lead it."""
+        with suppress(StopIteration):
+            self._go_on(next(self._talk))
 
-    def wait_at_most(self, seconds: float) -> None:
-        """Let each receive from now on take so long."""
-        if seconds != self._waiting:
-            self._waiting = seconds
-            self._set_timeout(socket.SO_RCVTIMEO, seconds)
+    def ready(self) -> None:
+        """Go on: what was waited for is there."""
+        try:
+            wanted = self._talk.send(READY)
+        except StopIteration:
+            return
+        if wanted != self.watched:
+            self._go_on(wanted)
 
-    def _set_timeout(self, option: int, seconds: float) -> None:
-        # A timeout of the kernel's costs nothing for each call; Python's own would poll before every receive.
-        whole = int(seconds)
-        self.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, int((seconds - whole) * 1e6) or 1))
+    def late(self) -> None:
+        """Go on: the deadline is over."""
+        with suppress(StopIteration):
+            self._go_on(self._talk.send(LATE))
 
-    def send(self, piece: bytes) -> float:
+    def _go_on(self, wanted: int | Apart) -> None:
+        if callable(wanted):
+            self._loop.detach(self)
+            try:
+                self._threads.run(partial(self._run, wanted))
+            except OSError:  # the system has none left
+                self._run(partial(_raise, busy()))
+        elif not self.watched:
+            self._return(wanted)
+        elif wanted != self.watched:
+            self._loop.want(self, wanted)
+
+    def _run(self, job: Apart) -> None:
+        """Do what may wait, in a thread, and go on there until what is waited for is the client."""
+        wanted: int | Apart = job
+        with suppress(StopIteration):
+            while callable(wanted):
+                try:
+                    done = wanted()
+                except Exception as error:  # noqa: BLE001  # the conversation deals with it
+                    wanted = self._talk.throw(error)
+                else:
+                    wanted = self._talk.send(done)
+            self._return(wanted)
+
+    def _return(self, wanted: int) -> None:
+        """Let the loop lead, from now on."""
+        try:
+            self._loop.attach(self, wanted)
+        except OSError:  # the system watches no more of them, or the server has ended
+            self._talk.close()
+
+    # -- sending and waiting
+
+    def send_now(self, piece: bytes | memoryview) -> int:
+        """Send as much of *piece* as the system takes at once, and return how much that is."""
+        try:
+            return self._sock.send(piece, AT_ONCE)
+        except BlockingIOError:
+            return 0
+
+    def send(self, piece: bytes | memoryview) -> Talk[float]:
         """Send all of *piece*; a client that does not read is given the time a body of that size may take.
 
         Return when that was: not later than anything that the client does because of it.
         """
         now = _now()
-        sent = self.sock.send(piece)
-        if sent == len(piece):
-            return now
-        until = time.monotonic() + self._patience + len(piece) / SLOWEST
-        rest = memoryview(piece)[sent:]
-        while rest:
-            if time.monotonic() > until:
-                raise TimeoutError
-            now = _now()
-            rest = rest[self.sock.send(rest) :]
+        rest = memoryview(piece)[self.send_now(piece) :]
+        if rest:
+            self.wait_at_most(self._timeout + len(rest) / UPLOAD_SPEED)
+            while rest:
+                if not (yield WRITE):
+                    raise TimeoutError
+                now = _now()
+                rest = rest[self.send_now(rest) :]
         return now
 
-    def has_more(self) -> bool | None:
-        """Tell whether there is something to read; False when the client left, None as long as neither is so."""
-        try:
-            return bool(self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            return None
-        except OSError:
-            return False
+    def follow(self, talk: Talk[_T]) -> _T:
+        """Have a part of the conversation in a thread, which waits for what is waited for; return what came of it."""
+        told: Any = None
+        while True:
+            try:
+                wanted = talk.send(told)
+            except StopIteration as end:
+                return cast("_T", end.value)
+            told = wanted() if callable(wanted) else wait_for(self.descriptor, wanted, self.deadline - _now())
 
-    def end(self) -> None:
-        """Send nothing more; what comes can still be read."""
-        self.sock.shutdown(socket.SHUT_WR)
+    def wait_at_most(self, seconds: float) -> None:
+        """Set the deadline of what is waited for next."""
+        self.deadline = _now() + seconds
+        if self.watched:
+            self._loop.expect(self)
+
+    def linger(self) -> Talk[None]:
+        """Read and drop what is still coming: closing with unread bytes would reset the connection."""
+        self.busy = False
+        self._sock.shutdown(socket.SHUT_WR)
+        until, left = _now() + max(self._timeout, _LINGER_SECONDS), _LINGER_BYTES
+        while left > 0:
+            self.wait_at_most(min(_LINGER_SECONDS, until - _now()))
+            if not (yield READ):
+                return
+            with suppress(BlockingIOError):
+                data = self._sock.recv(_RECEIVE, AT_ONCE)
+                if not data:
+                    return
+                left -= len(data)
 
     def reset(self) -> None:
         """Let the close that follows be a reset."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    def close(self) -> None:
-        """Let go of the socket; the other side hears of it unless another process holds it too."""
+    def let_go(self) -> None:
+        """Let go of the socket; in a forked child, where the connection is the parent's, this alone."""
         with suppress(OSError):
-            self.sock.close()
+            self._sock.close()
 
-    def interrupt(self, *, both: bool) -> None:
-        """End what comes, or both directions, from another thread: whoever waits hears of it."""
+    def interrupt(self, *, busy_too: bool) -> None:
+        """End the connection from another thread: at once, or, while it answers a request, only with *busy_too*.
+
+        One that waits hears the end of the input: a request that came in the same moment is still answered.
+        """
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR if both else socket.SHUT_RD)
+            if busy_too:
+                self._sock.shutdown(socket.SHUT_RDWR)
+            elif not self.busy:
+                self._sock.shutdown(socket.SHUT_RD)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def busy() -> ProtocolError:
+    """Return what a client is told for which there is no connection, or no thread."""
+    return ProtocolError(503, "The server has too many open connections, please try again later.", "overloaded")

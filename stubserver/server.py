@@ -1,4 +1,4 @@
-"""Listening and accepting: a ThreadingHTTPServer that gives each connection a thread while it has something to do.
+"""Listening and accepting: a ThreadingHTTPServer that gives threads to what may wait, none to waiting connections.
 
 Here: who may connect, what happens when the system runs out of something, and how it all ends.
 """
@@ -7,29 +7,59 @@ from __future__ import annotations
 
 import errno
 import os
-import selectors
 import socket
+import threading
 import time
 import weakref
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import inf
 from typing import Any, Final
 
 from stubserver import early, wire
 from stubserver.app import App
-from stubserver.connection import Connection, Next, ServerSettings
-from stubserver.errors import ProtocolError, UsageError
+from stubserver.connection import Connection, ServerSettings
+from stubserver.errors import UsageError
 from stubserver.known import Known
 from stubserver.leaving import Leavers
-from stubserver.resting import Resting
-from stubserver.sender import Sender
+from stubserver.line import busy
+from stubserver.loop import Loop
+from stubserver.poller import ACCEPT, GONE
 from stubserver.threads import Threads
 
 __all__ = ["Server"]
 
+_now = time.perf_counter
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_WHEN_FULL: Final = 0.01
+_ACCEPTED_AT_ONCE: Final = 8
+_END_SECONDS: Final = 1.0
 _LAST_PORT: Final = 65_535
+
+
+class _Entrance:
+    """A listening socket, as the loop leads it."""
+
+    def __init__(self, server: Server, listener: socket.socket) -> None:
+        self.listener = listener
+        self.descriptor = listener.fileno()
+        self.watched = 0
+        self.deadline = inf
+        self.turn = threading.Lock()
+        self._server = server
+
+    def ready(self) -> None:
+        """Accept who is there. When there are no descriptors, rest: the queue stays full, and this would spin."""
+        pause = self._server.accept(self.listener)
+        if pause:
+            self.deadline = _now() + pause
+            self._server.loop.want(self, GONE)
+            self._server.loop.expect(self)
+
+    def late(self) -> None:
+        """Go on after a rest."""
+        self.deadline = inf
+        self._server.loop.want(self, ACCEPT)
 
 
 class Server(ThreadingHTTPServer):
@@ -48,23 +78,22 @@ class Server(ThreadingHTTPServer):
         self.settings = settings
         self.known = Known()
         self.leavers = Leavers()
+        self.threads = Threads()
         self.stopping = False
         self.owned = True
         """False in a forked child: the threads and connections are the parent's."""
         self.address_family, address = _resolve(host, port)
         self._connections: set[Connection] = set()
-        self._workers = Threads()
+        self._entrances: list[_Entrance] = []
         self._spare: int | None = None
-        self._away_until = 0.0
+        self._away_until = -inf
         self._also: socket.socket | None = None
-        self._wake_receiver, self._wake_sender = socket.socketpair()
-        self.sender = Sender()
-        self.resting = Resting(settings.idle, self._resume, self._end)
         try:
             self._spare = os.open(os.devnull, os.O_RDONLY)
             super().__init__(address, BaseHTTPRequestHandler)
             if host == "localhost":
                 self._also = _other_loopback(self.server_port, chosen=port != 0)
+            self.loop = Loop(self.threads)
         except OSError as error:
             self.server_close()
             raise _bind_error(host, port, error) from error
@@ -90,56 +119,57 @@ class Server(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
-        """Accept connections until :meth:`shutdown`; *poll_interval* is the stdlib's and means nothing here."""
+        """Accept and lead connections until :meth:`shutdown`; *poll_interval* is the stdlib's and means nothing."""
         del poll_interval
-        # poll needs no descriptor of its own, which there might be none left of, and which a forked child would inherit
-        with selectors.PollSelector() as selector:
-            for listener in filter(None, (self.socket, self._also)):
-                listener.settimeout(0)
-                selector.register(listener, selectors.EVENT_READ)
-            selector.register(self._wake_receiver, selectors.EVENT_READ)
-            while not self.stopping:
-                for key, _ in selector.select():
-                    if isinstance(key.fileobj, socket.socket) and key.fileobj is not self._wake_receiver:
-                        self._accept_all(key.fileobj)
-                if self._away_until:
-                    self._stay_away(selector)
+        self._listen()
+        self.loop.run(lambda: self.stopping)
+        for entrance in self._entrances:
+            self.loop.detach(entrance)
+
+    def _listen(self) -> None:
+        self._entrances = [_Entrance(self, listener) for listener in (self.socket, self._also) if listener is not None]
+        for entrance in self._entrances:
+            entrance.listener.settimeout(0)
+            self.loop.attach(entrance, ACCEPT)
 
     def refuse(self, seconds: float) -> None:
         """Refuse connections for so many seconds, as if there were no server; those that wait are ended."""
-        self._away_until = max(self._away_until, time.monotonic() + seconds)
-        with suppress(OSError):
-            self._wake_sender.send(b"\0")
+        until = _now() + seconds
+        self.loop.soon(lambda: self._stay_away(until))
 
-    def _stay_away(self, selector: selectors.BaseSelector) -> None:
+    def _stay_away(self, until: float) -> None:
         """Close the port, and listen again when it is time to."""
-        for listener in filter(None, (self.socket, self._also)):
-            selector.unregister(listener)
-        # Bound and not listening, the port stays ours, and whoever connects is refused.
-        self.socket, self._also = _deaf(self.socket), self._also and _deaf(self._also)
+        if self._away_until == -inf:
+            # Bound and not listening, the port stays ours, and whoever connects is refused.
+            for entrance in self._entrances:
+                self.loop.detach(entrance)
+            self.socket, self._also = _deaf(self.socket), self._also and _deaf(self._also)
+        self._away_until = max(self._away_until, until)
         for connection in list(self._connections):
             connection.interrupt(busy_too=False)
-        while not self.stopping and (left := self._away_until - time.monotonic()) > 0:
-            self._wake_receiver.recv(4096)  # there is a byte: that is why we are here
-            selector.select(left)
-        self._away_until = 0.0
+        self.loop.call_at(self._away_until, self._come_back)
+
+    def _come_back(self) -> None:
+        if self.stopping or self._away_until == -inf or _now() < self._away_until:
+            return
+        self._away_until = -inf
         for listener in filter(None, (self.socket, self._also)):
             listener.listen(self.request_queue_size)
-            listener.settimeout(0)
-            selector.register(listener, selectors.EVENT_READ)
+        self._listen()
 
     def shutdown(self) -> None:
         """Make :meth:`serve_forever` return; from any thread, at any time, any number of times."""
         self.stopping = True
-        with suppress(OSError):
-            self._wake_sender.send(b"\0")
+        self.loop.wake()
 
     def server_close(self) -> None:
         """Close the listening socket and everything that belongs to the accepting thread."""
         if hasattr(self, "socket"):
             super().server_close()
-        for sock in filter(None, (self._also, self._wake_receiver, self._wake_sender)):
-            sock.close()
+        if self._also is not None:
+            self._also.close()
+        if not self._entrances and hasattr(self, "loop"):  # nothing was ever served, and there is nothing to end
+            self.loop.let_go()
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
@@ -147,17 +177,20 @@ class Server(ThreadingHTTPServer):
     def end_connections(self, grace: float) -> None:
         """End every connection: waiting ones at once, busy ones when they are done or *grace* seconds are over."""
         self.stopping = True
-        until = time.monotonic() + grace
-        self.resting.end()
-        for connection in list(self._connections):
-            connection.interrupt(busy_too=False)
-        while self._connections and time.monotonic() < until:
-            time.sleep(0.001)
-        for connection in list(self._connections):
-            connection.interrupt(busy_too=True)
-        self.sender.end()
-        self._workers.end(1.0)
+        for busy_too, seconds in ((False, grace), (True, _END_SECONDS)):
+            for connection in list(self._connections):
+                connection.interrupt(busy_too=busy_too)
+            if self._connections:
+                self.loop.run(lambda: not self._connections, seconds)
+        self.threads.end(_END_SECONDS)
         self.leavers.end()
+        self.loop.close()
+
+    def ended(self, connection: Connection) -> None:
+        """Hear of a connection that is over."""
+        self._connections.discard(connection)
+        if self.stopping:
+            self.loop.wake()
 
     @property
     def listeners(self) -> list[tuple[str, int]]:
@@ -169,17 +202,20 @@ class Server(ThreadingHTTPServer):
         """How many connections are open."""
         return len(self._connections)
 
-    def _accept_all(self, listener: socket.socket) -> None:
-        while not self.stopping:
+    def accept(self, listener: socket.socket) -> float:
+        """Accept connections that wait at *listener*; return for how many seconds it is better not to ask again."""
+        for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 sock, _ = listener.accept()
             except BlockingIOError:
-                return
+                return 0.0
             except OSError as error:
                 if error.errno in _FULL:
                     self._turn_one_away(listener)
-                return
+                    return _PAUSE_WHEN_FULL
+                return 0.0
             self._start(sock)
+        return 0.0
 
     def _start(self, sock: socket.socket) -> None:
         if len(self._connections) >= self.settings.connections:
@@ -188,37 +224,7 @@ class Server(ThreadingHTTPServer):
         sock.settimeout(None)
         connection = Connection(self, sock)
         self._connections.add(connection)
-        try:
-            self._workers.run(lambda: self._serve(connection))
-        except OSError:
-            self._connections.discard(connection)
-            self._send_busy(sock)
-
-    def _serve(self, connection: Connection) -> None:
-        becomes = Next.END
-        try:
-            becomes = connection.serve()
-        finally:
-            if becomes is Next.END or (becomes is Next.REST and not self.resting.add(connection)):
-                self._end(connection)
-
-    def take_back(self, connection: Connection, *, rests: bool) -> None:
-        """Take a connection that was lent: it *rests*, or is to be served, to be ended. From any thread."""
-        if not rests:
-            self._resume(connection)
-        elif self.stopping or not self.resting.add(connection):
-            self._end(connection)
-
-    def _resume(self, connection: Connection) -> None:
-        """Let a connection that has rested go on."""
-        try:
-            self._workers.run(lambda: self._serve(connection))
-        except OSError:
-            self._end(connection)
-
-    def _end(self, connection: Connection) -> None:
-        connection.close()
-        self._connections.discard(connection)
+        connection.begin()
 
     def _turn_one_away(self, listener: socket.socket) -> None:
         """Out of file descriptors: give up the spare one for a moment, so that a client hears why."""
@@ -230,13 +236,11 @@ class Server(ThreadingHTTPServer):
             self._send_busy(sock)
         with suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY)
-        time.sleep(_PAUSE_WHEN_FULL)  # the queue is still full: without a pause this loop would take a whole core
 
     def _send_busy(self, sock: socket.socket) -> None:
-        error = ProtocolError(503, "The server has too many open connections, please try again later.", "overloaded")
         with suppress(OSError), sock:
             sock.settimeout(0)
-            sock.send(b"".join(wire.render(self.app.refused(error), wire.CLOSE)))
+            sock.send(b"".join(wire.render(self.app.refused(busy()), wire.CLOSE)))
             sock.shutdown(socket.SHUT_WR)
             sock.recv(65_536)
 
@@ -244,10 +248,10 @@ class Server(ThreadingHTTPServer):
         """In a forked child: let go of the parent's sockets without touching its connections."""
         self.owned = False
         self.stopping = True
+        self.loop.let_go()  # first: what is closed from here on is closed in this process alone
         for connection in list(self._connections):
-            connection.close()
-        for watch in (self.leavers, self.sender, self.resting):
-            watch.let_go()
+            connection.let_go()
+        self.leavers.let_go()
         self.server_close()
 
 

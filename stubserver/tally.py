@@ -7,7 +7,7 @@ it leaves, and when it did is only known afterwards.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import deque
 from threading import Lock
 from typing import Final
@@ -75,21 +75,27 @@ class Cell:
         self.durations = [a + b for a, b in zip(self.durations, other.durations, strict=True)]
         self.first_bytes = [a + b for a, b in zip(self.first_bytes, other.first_bytes, strict=True)]
 
-    def add(self, delivery: Delivery) -> None:
-        """Count one answer that has left."""
-        self.count += 1
-        received, first, last = delivery.received, delivery.first, delivery.last
-        took = last - received
-        bucket = bisect_left(BOUNDS, took)
-        self.seconds += took
-        self.durations[bucket] += 1
-        if delivery.cut:
-            self.cut += 1
-        if first and first != last:
-            took = first - received
-            bucket = bisect_left(BOUNDS, took)
-        self.first_seconds += took
-        self.first_bytes[bucket] += 1
+    def add(self, deliveries: list[Delivery]) -> None:
+        """Count answers that have left."""
+        took = sorted([delivery.last - delivery.received for delivery in deliveries])
+        self.count += len(took)
+        self.seconds += sum(took)
+        self.cut += sum([delivery.cut for delivery in deliveries])
+        _count_by_bounds(self.durations, took)
+        if any(delivery.first != delivery.last for delivery in deliveries):
+            took = sorted([(delivery.first or delivery.last) - delivery.received for delivery in deliveries])
+        self.first_seconds += sum(took)
+        _count_by_bounds(self.first_bytes, took)
+
+
+def _count_by_bounds(counts: list[int], values: list[float]) -> None:
+    """Count sorted values by the bounds that they do not exceed."""
+    before = 0
+    for number, bound in enumerate(BOUNDS):
+        up_to = bisect_right(values, bound, before)
+        counts[number] += up_to - before
+        before = up_to
+    counts[-1] += len(values) - before
 
 
 _Key = tuple[str, str, int]
@@ -140,15 +146,17 @@ class Tally:
     def _count(self) -> None:
         waiting = self._waiting
         with self._lock:
+            groups: dict[_Key, list[Delivery]] = {}
             for _ in range(len(waiting)):
                 key, delivery = waiting.popleft()
                 if not delivery.last:
                     waiting.append((key, delivery))
-                    continue
-                cell = self._by_target.get(key)
-                if cell is None:
-                    cell = self._cell(key)
-                cell.add(delivery)
+                elif key in groups:
+                    groups[key].append(delivery)
+                else:
+                    groups[key] = [delivery]
+            for key, deliveries in groups.items():
+                (self._by_target.get(key) or self._cell(key)).add(deliveries)
             self._when = len(waiting) + _AT_ONCE
 
     def _cell(self, key: _Key) -> Cell:

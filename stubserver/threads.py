@@ -19,7 +19,7 @@ _MOST_IDLE: Final = 128
 
 
 class Threads:
-    """Runs jobs in threads that are used again: starting one for every connection would cost more than serving it.
+    """Runs jobs in threads that are used again: starting one for every job would cost more than many a job.
 
     Whoever is there first takes a job, also the one for which a thread was just started; so there are as many that wait
     as there are jobs on their way and ``_idle`` ones, and it does not matter which of them leaves.
@@ -39,7 +39,7 @@ class Threads:
                 self._idle -= 1
                 self._jobs.put(job)
                 return
-            thread = threading.Thread(target=self._work, name="stubserver-connection", daemon=True)
+            thread = threading.Thread(target=self._work, name="stubserver-thread", daemon=True)
             self._threads.add(thread)
         try:
             thread.start()

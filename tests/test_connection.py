@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -16,7 +17,7 @@ from raw import GET, LAST_GET, Fixed, Raw, address_of, chat, eventually, listeni
 
 from stubserver.app import App
 from stubserver.cassettes.library import Library
-from stubserver.connection import ServerSettings
+from stubserver.connection import ServerSettings, _late_together
 from stubserver.messages import Response, Step
 from stubserver.wire import Limits
 
@@ -248,9 +249,9 @@ def test_deadline_begins_anew_with_each_request() -> None:
         for _ in range(3):
             client.send(GET[:5])
             [connection] = eventually(lambda: set(server._connections))
-            deadlines.append(eventually(lambda connection=connection: connection._deadline))
+            deadlines.append(eventually(lambda connection=connection: connection._request_until))
             assert client.ask(GET[5:])[0] == 200
-            assert eventually(lambda connection=connection: connection._deadline == 0)
+            assert eventually(lambda connection=connection: connection._request_until == 0)
     assert deadlines == sorted(set(deadlines))
 
 
@@ -397,6 +398,28 @@ def test_script_is_sent_step_by_step_and_the_connection_goes_on(connect: Connect
     client = connect(app)
     assert [client.ask(GET), client.ask(GET)] == [(200, b"ok")] * 2
     assert [entry.source for entry in app.journal] == ["dummy", "dummy"]
+
+
+def pieces_of(*steps: Step) -> list[tuple[bytes, int]]:
+    return [(step.data, count) for step, count in _late_together(step for step in steps)]
+
+
+def test_late_steps_go_out_together_and_the_others_one_by_one() -> None:
+    late, now, later = [partial(Step, delay) for delay in (-1.0, 0.0, 1.0)]
+    assert pieces_of(late(b"a"), late(b"b"), now(b"c"), now(b"d")) == [(b"ab", 2), (b"c", 1), (b"d", 1)]
+    assert pieces_of(now(b"a"), late(b"b"), late(b"c"), later(b"d")) == [(b"a", 1), (b"bc", 2), (b"d", 1)]
+    assert pieces_of(late(b"a"), late(b"b")) == [(b"ab", 2)]
+    assert pieces_of(late(b"a"), late(b"b", "close"), now(b"c")) == [(b"a", 1), (b"b", 1), (b"c", 1)]
+    assert pieces_of(late(b"a", "reset")) == [(b"a", 1)]
+    assert pieces_of() == []
+
+
+def test_late_steps_arrive_and_are_noted_one_by_one() -> None:
+    sent = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    app = scripted(Step(-1.0, sent[:9]), Step(-1.0, sent[9:-1]), Step(0.0, sent[-1:]))
+    with serving(app) as server, Raw(address_of(server)) as client:
+        assert [client.ask(GET), client.ask(GET)] == [(200, b"ok")] * 2
+    assert [len(entry.delivery.times or ()) for entry in app.journal] == [3, 3]
 
 
 def test_script_may_close_in_the_middle(connect: Connect) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ from tapes import ask, chunks, completion, events, recorded, tape
 from stubserver import StubServer
 from stubserver.cassettes.library import Library
 from stubserver.faults.kinds import KINDS
+from stubserver.messages import Step
 
 DELTAS = [{"role": "assistant", "content": ""}, {"content": "Hé"}, {"content": "llo"}]
 EVENTS = [f"{event}\n\n".encode() for event in events(*chunks(*DELTAS)).split("\n\n") if event]
@@ -456,11 +456,12 @@ def test_errors_in_place_of_an_answer_ask_no_upstream() -> None:
 def test_faults_and_pace_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
 
-    def at_once(delay: float) -> float:
-        waited.append(round(delay * 1000, -1))
-        return time.monotonic()
+    def note(_: object, step: Step) -> bool:
+        if step.delay > 0:
+            waited.append(round(step.delay * 1000, -1))
+        return False
 
-    monkeypatch.setattr("stubserver.sender._time_of", at_once)
+    monkeypatch.setattr("stubserver.connection.Connection._pauses", note)
     monkeypatch.setattr("stubserver.pacing.time", SimpleNamespace(monotonic=lambda: 1000.0))
     slow = StubServer(dummy_text="one two", ttft=500, itl=0, fault="delay=200")
     with slow as stub, Raw(("127.0.0.1", stub.port)) as client:

@@ -1,98 +1,149 @@
-"""One client's socket: whole pieces, and the time that either side has."""
+"""A conversation goes on when what it waits for is there, wherever that is waited for."""
 
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from raw import PATIENCE, eventually
 
-from stubserver import line as module
-from stubserver.line import Line
+from stubserver.line import AT_ONCE, Line, Talk
+from stubserver.loop import Loop
+from stubserver.poller import READ
+from stubserver.threads import Threads
 
-LARGE = bytes(range(256)) * 100_000
+
+class Echo(Line):
+    """Says back what it hears; "apart" in a thread, "ident" who leads; "big" in a megabyte, "wait" after a while."""
+
+    ended = False
+
+    def converse(self) -> Talk[None]:
+        try:
+            while True:
+                self.wait_at_most(PATIENCE)
+                if not (yield READ):
+                    return
+                data = self._sock.recv(100, AT_ONCE)
+                if not data:
+                    return
+                yield from self._reply(data)
+        except ZeroDivisionError:
+            yield from self.send(b"caught")
+            yield from self.linger()
+        finally:
+            self._loop.detach(self)
+            self.let_go()
+            self.ended = True
+
+    def _reply(self, data: bytes) -> Talk[None]:
+        if data == b"apart":
+            data = yield lambda: str(threading.get_ident()).encode()
+        elif data == b"twice":
+            first = yield threading.get_ident
+            second = yield threading.get_ident
+            data = str(first == second).encode()
+        elif data == b"ident":
+            data = str(threading.get_ident()).encode()
+        elif data == b"wrong":
+            yield lambda: 1 // 0
+        elif data == b"big":
+            data = b"x" * 20_000_000
+        elif data == b"waiting":
+            data = str((yield lambda: self.follow(self.send(b"y" * 20_000_000)))).encode()
+        yield from self.send(data)
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+@contextmanager
+def talking(timeout: float = PATIENCE) -> Iterator[tuple[Echo, socket.socket]]:
+    threads, ended = Threads(), threading.Event()
+    loop = Loop(threads)
+    leading = threading.Thread(target=loop.run, args=(ended.is_set,))
+    leading.start()
+    with ExitStack() as stack:
+        ours, client = socket.socketpair()
+        stack.enter_context(ours)
+        stack.enter_context(client)
         client.settimeout(PATIENCE)
-        sock, _ = listener.accept()
-        with sock:
-            yield sock, client
+        line = Echo(ours, loop, threads, timeout)
+        line.begin()
+        yield line, client
+    ended.set()
+    loop.wake()
+    leading.join(PATIENCE)
+    threads.end(PATIENCE)
+    loop.close()
 
 
-@pytest.fixture
-def line(pair: tuple[socket.socket, socket.socket]) -> Line:
-    line = Line(pair[0], PATIENCE)
-    line.begin()
-    return line
+def ask(client: socket.socket, text: bytes) -> bytes:
+    client.send(text)
+    return client.recv(100)
 
 
-@pytest.fixture
-def client(pair: tuple[socket.socket, socket.socket]) -> socket.socket:
-    return pair[1]
+def test_the_loop_leads_and_jobs_are_done_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Loop, "_change_leader", lambda _: None)
+    with talking() as (_, client):
+        leader = ask(client, b"ident")
+        assert ask(client, b"hello") == b"hello"
+        assert ask(client, b"apart") != leader
+        assert ask(client, b"twice") == b"True"
+        assert ask(client, b"ident") == leader
 
 
-def test_a_piece_is_sent_whole_however_slowly_it_is_read(line: Line, client: socket.socket) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(line.send, LARGE)
-        found = b""
-        while len(found) < len(LARGE):
-            found += client.recv(1_000_000)
-        assert found == LARGE
-        assert sending.result(PATIENCE) > 0
+def test_what_a_job_raises_is_raised_in_the_conversation() -> None:
+    with talking() as (line, client):
+        assert ask(client, b"wrong") == b"caught"
+        client.send(b"dropped")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+        assert eventually(lambda: line.ended)
 
 
-def test_who_never_reads_is_given_up(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SLOWEST", 10**12)
-    line._patience = 0.01
-    with pytest.raises((TimeoutError, BlockingIOError)):
-        line.send(LARGE * 4)
+@pytest.mark.parametrize("how", [b"big", b"waiting"])
+def test_a_slow_reader_gets_all_of_it(how: bytes) -> None:
+    with talking() as (_, client):
+        client.send(how)
+        left = 20_000_000
+        while left > 0:
+            left -= len(client.recv(min(left, 1_000_000)))
+            time.sleep(0.001)
+        if how == b"waiting":
+            assert float(client.recv(100)) > 0
+        assert ask(client, b"next") == b"next"
 
 
-def test_nothing_in_time_is_said(line: Line, client: socket.socket) -> None:
-    line.wait_at_most(0.01)
-    with pytest.raises(BlockingIOError):
-        line.sock.recv(1)
-    line.wait_at_most(PATIENCE)
-    client.send(b"x")
-    assert line.sock.recv(1) == b"x"
+@pytest.mark.parametrize("how", [b"big", b"waiting"])
+def test_who_does_not_read_is_given_up(how: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stubserver.line.UPLOAD_SPEED", 1e12)
+    monkeypatch.setattr(Echo, "converse", _given_up)
+    with talking(timeout=0.05) as (line, client):
+        client.send(how)
+        assert eventually(lambda: line.ended)
 
 
-def test_what_there_is_to_read(line: Line, client: socket.socket) -> None:
-    assert line.has_more() is None
-    client.send(b"x")
-    assert eventually(line.has_more)
-    line.sock.recv(1)
-    client.close()
-    assert eventually(lambda: line.has_more() is False)
-    line.close()
-    line.close()
-    assert line.has_more() is False
+def _given_up(self: Echo) -> Talk[None]:
+    try:
+        yield READ
+        yield from self._reply(self._sock.recv(100, AT_ONCE))
+    except TimeoutError:
+        self.ended = True
+    finally:
+        self._loop.detach(self)
+        self.let_go()
 
 
-def test_the_end_is_one_of_ours_alone(line: Line, client: socket.socket) -> None:
-    line.end()
-    assert client.recv(1) == b""
-    client.send(b"x")
-    assert line.sock.recv(1) == b"x"
+def test_a_client_that_leaves_ends_it() -> None:
+    with talking() as (line, client):
+        client.close()
+        assert eventually(lambda: line.ended)
 
 
-def test_a_reset_is_one(line: Line, client: socket.socket) -> None:
-    line.reset()
-    line.close()
-    with pytest.raises(ConnectionResetError):
-        client.recv(1)
-
-
-@pytest.mark.parametrize("both", [False, True])
-def test_whoever_waits_hears_of_an_interruption(line: Line, *, both: bool) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(line.sock.recv, 1)
-        line.interrupt(both=both)
-        assert waiting.result(PATIENCE) == b""
-    line.close()
-    line.interrupt(both=both)
+def test_an_interrupted_line_ends() -> None:
+    with talking() as (line, client):
+        assert ask(client, b"hello") == b"hello"
+        line.interrupt(busy_too=False)
+        assert eventually(lambda: line.ended)

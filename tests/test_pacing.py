@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +16,7 @@ from tapes import chunks, completion, events, recorded, request, tape
 from stubserver import pacing as module
 from stubserver import wire
 from stubserver.errors import UsageError
-from stubserver.messages import Answer, Response
+from stubserver.messages import Answer, Response, Step
 from stubserver.pacing import Pace, pace_of, pacer_of
 from stubserver.stub import StubServer
 
@@ -216,11 +215,12 @@ def test_no_pace_needs_nobody_to_set_it() -> None:
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
 
-    def at_once(delay: float) -> float:
-        found.extend([round(delay * 1000)] if delay > 0 else [])
-        return monotonic()
+    def note(_: object, step: Step) -> bool:
+        if step.delay > 0:
+            found.append(round(step.delay * 1000))
+        return False
 
-    monkeypatch.setattr("stubserver.sender._time_of", at_once)
+    monkeypatch.setattr("stubserver.connection.Connection._pauses", note)
     return found
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from raw import GET, LAST_GET, PATIENCE, Fixed, Raw, address_of, chat, eventually, listening, needs_ipv6, post, serving
 
-from stubserver.app import App
+from stubserver.app import App, Prepared
 from stubserver.cassettes.library import Library
 from stubserver.connection import ServerSettings
 from stubserver.errors import UsageError
@@ -82,18 +82,26 @@ def test_connection_over_the_cap_gets_503_until_another_leaves() -> None:
             assert fourth.ask(GET)[0] == 200
 
 
-def test_connection_without_a_thread_gets_503(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_needs_a_thread_gets_503_where_there_is_none_and_the_rest_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def run(*_: object) -> None:
         raise OSError(errno.EAGAIN, "can't start new thread")
 
-    with serving() as server:
+    class Waits(App):
+        def may_wait(self, prepared: Prepared) -> bool:
+            return prepared.request.target.startswith("/wait")
+
+    with serving(Waits(Library(()))) as server:
         with monkeypatch.context() as patch:
             patch.setattr(Threads, "run", run)
             with Raw(address_of(server)) as client:
-                assert client.status() == 503
-        assert server.connections == 0
+                assert client.ask(GET)[0] == 200
+                assert client.send(GET.replace(b"/v1/models", b"/wait")).status() == 503
+                assert client.half_close().rest() == b""
+        assert eventually(lambda: server.connections == 0)
         with Raw(address_of(server)) as client:
-            assert client.ask(GET)[0] == 200
+            assert client.ask(GET.replace(b"/v1/models", b"/wait"))[0] == 404
 
 
 class OutOfDescriptors:
@@ -111,12 +119,13 @@ class OutOfDescriptors:
 
 
 def test_client_is_told_when_descriptors_run_out_and_the_spare_one_comes_back() -> None:
-    with listening() as (server, _), Raw(address_of(server)) as turned_away, Raw(address_of(server)) as waiting:
+    with listening() as (server, accepting), Raw(address_of(server)) as turned_away, Raw(address_of(server)) as waiting:
         server.socket.settimeout(0)
-        server._accept_all(OutOfDescriptors(server.socket, failures=1))  # type: ignore[arg-type]
+        pause = server.accept(OutOfDescriptors(server.socket, failures=1))  # type: ignore[arg-type]
+        assert pause > 0
         assert server._spare is not None
         assert turned_away.status() == 503
-        server._accept_all(server.socket)
+        accepting.start()
         assert waiting.ask(GET)[0] == 200
 
 
@@ -172,9 +181,9 @@ def test_error_at_the_start_leaves_no_descriptor_open() -> None:
         assert descriptors() == before
 
 
-def jobs(server: Server) -> int:
-    """Count the threads that have something to do."""
-    return len(server._workers._threads) - server._workers._idle
+def busy_threads(server: Server) -> int:
+    """Count the threads that have something to do; one leads, maybe."""
+    return len(server.threads._threads) - server.threads._idle
 
 
 def test_idle_connections_need_no_thread_and_are_still_served() -> None:
@@ -182,29 +191,26 @@ def test_idle_connections_need_no_thread_and_are_still_served() -> None:
         clients = [stack.enter_context(Raw(address_of(server))) for _ in range(200)]
         for client in clients[:150]:  # the others say nothing at all
             assert client.ask(GET)[0] == 200
-        assert eventually(lambda: len(server.resting) == 200 and not jobs(server))
-        assert server.connections == 200
+        assert eventually(lambda: server.connections == 200)
+        assert eventually(lambda: busy_threads(server) <= 1)
         for _ in range(2):
             assert [client.ask(GET)[0] for client in clients] == [200] * 200
-        assert eventually(lambda: len(server.resting) == 200)
 
 
 def test_connections_that_end_together_leave_no_thread_and_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stubserver.threads._IDLE_SECONDS", 0.01)
     with serving() as server:
         before = descriptors()
-        for resting in (0, 300):
+        for _ in range(2):
             clients = [Raw(address_of(server)).send(GET) for _ in range(300)]
             assert all(client.head()[0] == 200 for client in clients)
-            assert eventually(lambda resting=resting: len(server.resting) >= resting)
             for client in clients:
                 client.sock.close()
-            assert eventually(lambda: not (server.connections or len(server.resting) or server._workers._threads))
-        assert descriptors() <= before + 3  # what watches
+            assert eventually(lambda: not server.connections and len(server.threads._threads) <= 1)
+        assert eventually(lambda: descriptors() <= before)
 
 
-def test_idle_connection_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stubserver.connection._SOON", 0.01)
+def test_idle_connection_ends_when_its_time_is_over() -> None:
     with serving(settings=ServerSettings(idle=0.1)) as server, Raw(address_of(server)) as client:
         assert client.ask(GET)[0] == 200
         assert client.rest() == b""
@@ -215,21 +221,9 @@ def test_the_end_of_the_server_is_the_end_of_idle_connections() -> None:
     with ExitStack() as stack:
         with serving() as server:
             clients = [stack.enter_context(Raw(address_of(server))) for _ in range(50)]
-            assert eventually(lambda: len(server.resting) == 50)
+            assert eventually(lambda: server.connections == 50)
         assert [client.rest() for client in clients] == [b""] * 50
         assert not server.connections
-
-
-def test_a_system_without_threads_ends_what_would_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError
-
-    with serving() as server, Raw(address_of(server)) as client:
-        assert client.ask(GET)[0] == 200
-        assert eventually(lambda: len(server.resting) == 1)
-        monkeypatch.setattr(server._workers, "run", fail)
-        assert client.send(GET).rest() == b""
-        assert eventually(lambda: not server.connections)
 
 
 def descriptors() -> int:
@@ -327,14 +321,13 @@ def test_no_connection_is_answered_after_the_end(part: bytes) -> None:
 
 def test_forked_childs_copy_lets_go_of_its_sockets_only() -> None:
     """What a child does after a fork; the fork itself is tested with StubServer."""
-    with listening() as (server, _), Raw(address_of(server)) as client:
+    with listening() as (server, _), Raw(address_of(server)):
         server.socket.settimeout(0)
-        server._accept_all(server.socket)
-        assert client.ask(GET)[0] == 200
+        server.accept(server.socket)
         [connection] = server._connections
         server.forget()
         assert not server.owned
-        assert {server.socket.fileno(), connection.fileno()} == {-1}
+        assert {server.socket.fileno(), connection._sock.fileno()} == {-1}
 
 
 # ------------------------------------------------------------------------------- in a process of its own
