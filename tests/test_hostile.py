@@ -175,7 +175,7 @@ def test_no_answer_waits_for_the_next_packet() -> None:
     with serving() as server, Raw(address_of(server)) as client:
         assert client.ask(GET)[0] == 200
         (connection,) = server._connections
-        assert connection._line.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_the_journal_forgets_before_it_takes_the_memory() -> None:
