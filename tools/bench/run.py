@@ -23,6 +23,7 @@ from typing import NoReturn
 
 import latency
 import load
+import million
 import proxy
 import replay
 import report
@@ -37,7 +38,7 @@ from report import Part
 from servers import HERE, NGINX_PATH, BenchError, Cores
 
 PARTS = ("throughput", "replay", "startup", "load", "proxy", "streams", "steps")
-IN_FULL = ("latency", "peers", "starts", "matching")
+IN_FULL = ("latency", "peers", "starts", "matching", "million")
 
 STEPPED = 1_000
 LATENCY_SECONDS = 5
@@ -60,6 +61,7 @@ class Scale:
     matched: int
     passes: int
     library: int
+    million: tuple[million.Layout, ...]
 
 
 # Warm rounds last three seconds: a server that stops to collect garbage for one is slow in them, and not silent.
@@ -77,6 +79,7 @@ FULL = Scale(
     matched=10_000,
     passes=30,
     library=100_000,
+    million=(million.Layout(1_000, 1_000), million.Layout(1, 570_000)),
 )
 QUICK = Scale(
     3,
@@ -92,6 +95,7 @@ QUICK = Scale(
     matched=1_000,
     passes=10,
     library=10_000,
+    million=(million.Layout(30, 1_000), million.Layout(1, 30_000)),
 )
 
 
@@ -164,6 +168,7 @@ def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
         "latency": lambda: latency.measure(scale.library, LATENCY_SECONDS, folder, cores),
         "peers": lambda: rounds.measure(scale.peers, folder, cores),
         "starts": lambda: starts.measure(scale.started, folder),
+        "million": lambda: million.measure(scale.million, folder, cores),
         "matching": lambda: matching.measure(scale.matched, folder, cores),
     }
     return measures[name]()
