@@ -22,17 +22,23 @@ _REFUSED = re.compile(r"^\s*Non-2xx or 3xx responses: (\d+)", re.MULTILINE)
 _ERRORS = re.compile(r"^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", re.MULTILINE)
 _READ = re.compile(r"^\s*\d+ requests in [^,]+, ([\d.]+)([KMGT]?)B read", re.MULTILINE)
 _SCALES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SLOWEST = re.compile(r"^\s+99%\s+([\d.]+)(us|ms|s)\b", re.MULTILINE)
+_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _TOOK = re.compile(r"^took ([\d.]+)")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What wrk reports: answers a second, answers in all, how often what went wrong; bytes that were read in all."""
+    """What wrk reports: answers a second, answers in all, how often what went wrong; bytes that were read in all.
+
+    ``slowest``: within how many ms 99 % were answered, where it was asked for that.
+    """
 
     rate: float
     count: int
     troubles: dict[str, int]
     read: float = 0.0
+    slowest: float = 0.0
 
     @property
     def clean(self) -> bool:
@@ -48,6 +54,12 @@ def steady(url: str, body: str, seconds: int, *, pin: Sequence[str] = (), close:
     """Send the same request over 64 connections; *close*: a new connection for every request."""
     headers = ("-H", "Connection: close") if close else ()
     return _finished([*_command(pin, CONNECTIONS, seconds, "chat.lua"), *headers, url, "--", body], seconds)
+
+
+def fresh(url: str, body: str, seconds: int, connections: int, *, pin: Sequence[str] = ()) -> Run:
+    """Send the same request on a new connection each time, so many at once."""
+    command = _command(pin, connections, seconds, "chat.lua")
+    return _finished([*command, "--latency", "-H", "Connection: close", url, "--", body], seconds)
 
 
 def cycle(url: str, bodies: Path, start: int, seconds: int, *, pin: Sequence[str] = ()) -> Run:
@@ -111,7 +123,9 @@ def _parsed(report: str) -> Run:
     counts = dict(zip(TROUBLES, map(int, errors.groups()), strict=True)) if errors else {}
     counts["answers of status 400 or more"] = int(refused[1]) if refused else 0
     troubles = {name: count for name, count in counts.items() if count}
-    return Run(float(rate[1]), int(count[1]), troubles, _bytes_read(report))
+    found = _SLOWEST.search(report)
+    slowest = float(found[1]) * _MS[found[2]] if found else 0.0
+    return Run(float(rate[1]), int(count[1]), troubles, _bytes_read(report), slowest)
 
 
 def _bytes_read(report: str) -> float:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import connections
 import latency
 import load
 import million
@@ -37,7 +38,7 @@ from replay import Rounds
 from report import Part
 from servers import HERE, NGINX_PATH, BenchError, Cores
 
-PARTS = ("throughput", "replay", "startup", "load", "proxy", "streams", "steps")
+PARTS = ("throughput", "replay", "startup", "load", "proxy", "streams", "connections", "steps")
 IN_FULL = ("latency", "peers", "starts", "matching", "million")
 
 STEPPED = 1_000
@@ -46,7 +47,7 @@ LATENCY_SECONDS = 5
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured: rounds and their seconds, sizes of cassettes and libraries, streams at once, passes."""
+    """How much is measured: rounds and their seconds, sizes of cassettes and libraries; streams, idle ones; passes."""
 
     throughput: int
     seconds: int
@@ -56,6 +57,7 @@ class Scale:
     loaded: int
     proxied: int
     streams: tuple[int, ...]
+    idle: int
     peers: rounds.Scale
     started: int
     matched: int
@@ -73,7 +75,8 @@ FULL = Scale(
     startups=11,
     loaded=10_000,
     proxied=1_000,
-    streams=(100, 500, 2_000),
+    streams=(500, 1_000, 2_000),
+    idle=10_000,
     peers=rounds.Scale((1, 100, 10_000), (100_000,), rounds=5, seconds=1, warm_up=3, warm_up_java=10),
     started=5,
     matched=10_000,
@@ -90,6 +93,7 @@ QUICK = Scale(
     loaded=1_000,
     proxied=300,
     streams=(100, 500),
+    idle=1_000,
     peers=rounds.Scale((1, 100), (), rounds=2, seconds=1, warm_up=1, warm_up_java=3),
     started=2,
     matched=1_000,
@@ -163,7 +167,8 @@ def _measure(name: str, scale: Scale, folder: Path, cores: Cores) -> Part:
         "startup": lambda: startup.measure(scale.startups, folder),
         "load": lambda: load.measure(scale.loaded, folder),
         "proxy": lambda: proxy.measure(scale.proxied, folder, cores),
-        "streams": lambda: streams.measure(scale.streams),
+        "streams": lambda: streams.measure(scale.streams, (1, 2), folder, cores),
+        "connections": lambda: connections.measure(scale.idle, scale.throughput, scale.seconds, cores),
         "steps": lambda: steps.measure(STEPPED, scale.passes, folder),
         "latency": lambda: latency.measure(scale.library, LATENCY_SECONDS, folder, cores),
         "peers": lambda: rounds.measure(scale.peers, folder, cores),

@@ -46,8 +46,8 @@ class Stream:
         data = self.sock.recv(65_536)
         now = time.perf_counter()
         text = self._tail + data
-        self.came += [now] * text.count(WHOLE_EVENT)
-        self._tail = text[1 - len(WHOLE_EVENT) :] if not text.endswith(WHOLE_EVENT) else b""
+        self.came += [now] * (text.count(WHOLE_EVENT) - self._tail.count(WHOLE_EVENT))
+        self._tail = text[-len(LAST_CHUNK) :]
         if not data:
             raise ConnectionResetError
         return not text.endswith(LAST_CHUNK)

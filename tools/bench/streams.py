@@ -4,96 +4,93 @@ from __future__ import annotations
 
 import json
 import resource
-import selectors
-import socket
-import time
+import subprocess
+import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
+import generate
 import servers
 from report import Part, Series
+from servers import HERE, Cores
 
 PACE_MS = 20
 TTFT_MS = 500
-LONGEST_SECONDS = 120
+EVENTS = 300
+LONGEST_SECONDS = 200
+REQUEST = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+NAMES = {"p50": "median", "p99": "99 %", "max": "the latest"}
 
 
-class _Stream:
-    """One stream: when each of its chunks came, in seconds."""
-
-    def __init__(self, port: int, request: bytes) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port))
-        self.sock.sendall(request)
-        self.sock.settimeout(0)
-        self.came: list[float] = []
-        self._tail = b""
-
-    def receive(self, now: float) -> bool:
-        """Take in what is there; False at the end."""
-        with suppress(BlockingIOError):
-            data = self.sock.recv(65_536)
-            found = (self._tail + data).count(b"\ndata: ") - self._tail.count(b"\ndata: ")
-            self.came += [now] * found
-            self._tail = (self._tail + data)[-16:]
-            return bool(data) and not self._tail.endswith(b"0\r\n\r\n")
-        return True
-
-
-def measure(counts: Sequence[int]) -> Part:
-    """Open so many streams at once, each with an event every 20 ms; the whole machine is theirs."""
-    _raise_limit(max(counts) + 256)
-    figures, notes = [], []
+def measure(counts: Sequence[int], workers: Sequence[int], folder: Path, cores: Cores) -> Part:
+    """Play a recorded stream to so many clients at once, an event every 20 ms, with so many processes each."""
+    raise_limit(2 * max(counts) + 256)
+    tape = folder / "stream.yaml"
+    tape.write_text("interactions:\n" + generate.dump(_recorded()) + "version: 1\n", encoding="utf-8")
+    part = Part("streams", f"an event each {PACE_MS} ms in each of many streams; late: behind its time, as asked for")
     for count in counts:
-        print(f"streams: {count} at the same time", flush=True)
-        with servers.stubserver("--ttft", str(TTFT_MS), "--itl", str(PACE_MS)) as server:
-            before = server.memory()
-            late, peak, events = _lateness(server, count)
-        late.sort()
-        name = f"{count} streams"
-        figures += [
-            Series(f"{name}, an event late by, median", [_at(late, 0.5)], "ms"),
-            Series(f"{name}, an event late by, 99 %", [_at(late, 0.99)], "ms"),
-            Series(f"{name}, memory for each", [(peak - before) * 1024 / count], "kB"),
-        ]
-        notes.append(f"{count} streams: {events} events, {count * 1000 // PACE_MS} a second at most")
-    title = f"an event each {PACE_MS} ms in each of many streams; late: against its stream's own first one"
-    return Part("streams", title, figures, [], notes)
+        for number in workers:
+            # One process has a core to itself, and the client the other; several have what there is, like the client.
+            _measure(part, count, number, tape, cores if number == 1 else Cores())
+    return part
 
 
-def _lateness(server: servers.Server, count: int) -> tuple[list[float], float, int]:
-    body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    streams = []
-    with selectors.DefaultSelector() as selector:
-        for _ in range(count):
-            stream = _Stream(server.port, head + body)
-            streams.append(stream)
-            selector.register(stream.sock, selectors.EVENT_READ, stream)
-        peak, left, until = 0.0, count, time.monotonic() + LONGEST_SECONDS
-        while left and time.monotonic() < until:
-            for key, _ in selector.select(1.0):
-                if not key.data.receive(time.monotonic()):
-                    selector.unregister(key.fileobj)
-                    key.data.sock.close()
-                    left -= 1
-                    if left == count // 2:
-                        peak = server.memory()
-    if left:
-        msg = f"{left} of {count} paced streams did not end in {LONGEST_SECONDS} s"
-        raise servers.BenchError(msg)
-    late = [
-        max(0.0, (when - stream.came[0]) * 1000 - PACE_MS * n)
-        for stream in streams
-        for n, when in enumerate(stream.came[:-2])  # the finish and [DONE] come with the last token
+def _measure(part: Part, count: int, workers: int, tape: Path, cores: Cores) -> None:
+    name = f"{count} streams" + (f", {workers} processes" if workers > 1 else "")
+    print(f"streams: {name} at the same time", flush=True)
+    pace = ("--ttft", str(TTFT_MS), "--itl", str(PACE_MS), "--workers", str(workers))
+    with servers.stubserver(tape, "--fallback", "error", *pace, pin=cores.server) as server:
+        before = server.memory()
+        found = _read(server.port, count, cores)
+        each = (servers.memory(server.process.pid, "VmHWM") - before) * 1024 / count
+    part.figures += [Series(f"{name}, late, {NAMES[at]}", [value], "ms") for at, value in found["late"].items()]
+    part.figures += [
+        Series(f"{name}, behind its stream's first, {NAMES[at]}", [found["late_after_first"][at]], "ms")
+        for at in ("p50", "p99")
     ]
-    return late, peak or server.memory(), len(late)
+    part.figures += [Series(f"{name}, memory for each", [each], "kB")] if workers == 1 else []
+    part.notes.append(
+        f"{name}: {found['events']} events, {count * 1000 // PACE_MS} a second at most; "
+        f"{found['together']:.0%} came together with the one before; the client worked {found['busy']:.1f} s"
+    )
 
 
-def _at(values: Sequence[float], part: float) -> float:
-    return values[min(len(values) - 1, int(part * len(values)))]
+def _read(port: int, count: int, cores: Cores) -> dict[str, Any]:
+    arguments = (str(port), str(count), str(TTFT_MS), str(PACE_MS), json.dumps(REQUEST))
+    command = [*cores.client, sys.executable, str(HERE / "stream_client.py"), *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS)
+    if ran.returncode:
+        msg = f"the client of {count} paced streams failed: {ran.stderr[-300:]}"
+        raise servers.BenchError(msg)
+    found: dict[str, Any] = json.loads(ran.stdout)
+    if found["events"] != count * EVENTS:
+        msg = f"{found['events']} events of {count} streams came, not {EVENTS} of each"
+        raise servers.BenchError(msg)
+    return found
 
 
-def _raise_limit(files: int) -> None:
+def _recorded() -> dict[str, Any]:
+    chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "m"}
+    deltas: list[tuple[dict[str, str], str | None]] = [({"content": f"word{n} "}, None) for n in range(EVENTS - 2)]
+    datas = [
+        json.dumps({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]})
+        for delta, end in [*deltas, ({}, "stop")]
+    ]
+    body = "".join(f"data: {data}\n\n" for data in [*datas, "[DONE]"])
+    headers = {"content-type": ["text/event-stream"]}
+    uri = "https://api.openai.com/v1/chat/completions"
+    return {
+        "request": {"method": "POST", "uri": uri, "headers": {}, "body": json.dumps(REQUEST)},
+        "response": {"status": {"code": 200, "message": "OK"}, "headers": headers, "body": {"string": body}},
+    }
+
+
+def raise_limit(files: int) -> None:
+    """Let this process, and those that it starts, open so many files. Raises BenchError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < files:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(files, hard), hard))
+    if soft < files <= hard or hard == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(files, soft), hard))
+    elif soft < files:
+        msg = f"only {hard} files may be open at once: this needs {files} (ulimit -n)"
+        raise servers.BenchError(msg)
