@@ -21,7 +21,7 @@ from stubserver.dummy.errors import envelope
 from stubserver.dummy.settings import DummySettings
 from stubserver.errors import ProtocolError
 from stubserver.journal import Journal
-from stubserver.messages import Answer, Delivery, Request, Response, without_headers
+from stubserver.messages import FORWARDED, Answer, Delivery, Request, Response, without_headers
 from stubserver.recorder import Fallback, Fallbacks, Recorder, source_headers
 from stubserver.tally import Tally
 
@@ -133,9 +133,10 @@ class App:
             answer = self._found(prepared, delivery)
             if self.pacer is not None:
                 answer = self.pacer(request, answer)
+        source = answer.source
         if delivery is not None:
-            self.tally.add(request.target, answer.source, answer.status, delivery)
-        if not answer.forwarded:
+            self.tally.add(request.target, source, answer.status, delivery)
+        if source not in FORWARDED:  # else whoever asked the upstream does, when the answer is through
             self.journal.add(request, answer, delivery)
         return answer
 
@@ -230,7 +231,7 @@ class App:
 
     def _is_the_dummys(self, request: Request, playlist: Playlist) -> bool:
         """Tell whether nothing has to be looked up: there is nothing, or a pipeline waits until we are ready."""
-        if not playlist and self.fallback is Fallbacks.DUMMY and self.forwarder is None and self.once is None:
+        if self.fallback is Fallbacks.DUMMY and self.forwarder is None and self.once is None and not playlist:
             return True
         return self._settings.style == "datatrove" and dummy.asks_whether_ready(request)
 

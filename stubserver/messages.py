@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 __all__ = [
+    "FORWARDED",
     "MOST_TIMES",
     "Answer",
     "Delivery",
@@ -25,6 +26,9 @@ __all__ = [
 
 MOST_TIMES: Final = 2000
 """So many pieces of an answer are timed."""
+
+FORWARDED: Final = frozenset({"recorded", "forwarded"})
+"""The sources of answers for which an upstream was asked."""
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order, names as they were sent."""
@@ -196,7 +200,7 @@ class Answer:
     @property
     def forwarded(self) -> bool:
         """Whether an upstream was asked; such an answer writes its own journal entry, when it is through."""
-        return self.source in {"recorded", "forwarded"}
+        return self.source in FORWARDED
 
 
 class Delivery:
