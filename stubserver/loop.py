@@ -167,7 +167,7 @@ class Loop:
             if not ready:
                 if run.ends() or _now() >= run.until:
                     run.over.set()
-                    return
+                    break  # another one may wait that led before, and was thought to be busy
                 self._wait(run)
             try:
                 source = sources.get(ready.popleft())
@@ -186,7 +186,7 @@ class Loop:
             source.turn.release()
             if parked:
                 self._unpark(source)
-        self._poller.wake()  # what we found and did not come to is for whoever leads now
+        self._poller.wake()  # what we found and did not come to is for whoever leads now; and whoever does not, leaves
 
     def _drop(self, source: Source) -> None:
         self.detach(source)

@@ -167,6 +167,24 @@ def test_an_earlier_deadline_wakes_up_who_waits_for_a_later_one(loop: Loop, read
     assert eventually(lambda: reader.times == 1)
 
 
+def test_a_leader_that_only_waits_ends_with_the_one_that_took_its_place() -> None:
+    for _ in range(20):
+        threads = Threads()
+        loop, ended = Loop(threads), threading.Event()
+        leading = threading.Thread(target=loop.run, args=(ended.is_set,))
+        leading.start()
+        assert eventually(lambda loop=loop: loop._waits_until != -inf)
+        loop._change_leader()  # as the watchdog does when it looks before the wait, and acts within
+        assert eventually(lambda threads=threads: len(threads._threads) == 1)
+        ended.set()
+        loop.wake()
+        leading.join(PATIENCE)
+        assert not leading.is_alive()
+        threads.end(PATIENCE)
+        assert not threads._threads
+        loop.close()
+
+
 def test_many_deadlines_of_one_source_are_one_time(loop: Loop, readers: Callable[..., Reader]) -> None:
     """A connection for each request leaves none behind: what is kept is for a descriptor, which comes again."""
     reader = readers()
