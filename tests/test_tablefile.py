@@ -160,6 +160,18 @@ def test_answers_that_were_stored_since_then_are_known(stage: Stage) -> None:
     stage.check(library)
 
 
+def test_many_answers_that_were_stored_since_then_make_it_anew(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tablefile, "_MOST_LATE", 20)
+    for path in (stage.index, stage.table):
+        path.unlink()
+    stage.check()
+    for expected in (False, True):
+        library = stage.library()
+        assert mapped(library) == [expected] * 3
+        assert sum(r.stored() is not None for r in library.playlist) == 21
+        library.close()
+
+
 def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 100)
 

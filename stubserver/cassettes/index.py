@@ -114,18 +114,21 @@ class Index:
         """The rules that its keys are made by."""
         return self._rules
 
-    def late(self, after: int = 0) -> tuple[int, dict[int, dict[tuple[int, int], int]]]:
-        """Return where answers are that were stored when they were first played: by file, then by offset and checksum.
+    def last_late(self, after: int = 0) -> tuple[int, int]:
+        """Return the number of the last answer that was stored when it was played, and how many there are *after*."""
+        with self._database.guarded(), self._database.reader() as reader:
+            count, last = reader.execute("SELECT count(*), max(rowid) FROM late WHERE rowid>?", (after,)).fetchone()
+            return last or after, count
+        return after, 0
 
-        Only those that were stored since the number that was returned with others before.
-        """
+    def late(self, after: int, last: int) -> dict[int, dict[tuple[int, int], int]]:
+        """Return where the answers are with numbers above *after* up to *last*: by file, by offset and checksum."""
         found: dict[int, dict[tuple[int, int], int]] = {}
         with self._database.guarded(), self._database.reader() as reader:
-            sql = 'SELECT rowid, file, offset, "check", place FROM late WHERE rowid>?'
-            for row, file, offset, check, place in reader.execute(sql, (after,)):
+            sql = 'SELECT file, offset, "check", place FROM late WHERE rowid>? AND rowid<=?'
+            for file, offset, check, place in reader.execute(sql, (after, last)):
                 found.setdefault(file, {})[offset, check] = place
-                after = max(after, row)
-        return after, found
+        return found
 
     def answer(self, place: int, check: int) -> bytes | None:
         """Return the answer at *place*, of the item with the checksum *check*; None when it is not there."""

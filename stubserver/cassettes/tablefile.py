@@ -37,12 +37,17 @@ _FEWEST: Final = 20_000
 _WORN: Final = 8
 """The file is made anew when more than this part of what it holds, or should hold, is not in it."""
 _MOST_KEPT: Final = 8
+_MOST_LATE: Final = 50_000
 
 
 def of_index(path: Path) -> list[Path]:
     """Return the files of tables that belong to the index at *path*, the newest first."""
-    found = [file for file in path.parent.glob(f"{path.name}.*.tables") if file.is_file()]
-    return sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
+    found = []
+    for file in path.parent.iterdir():
+        if file.name.startswith(f"{path.name}.") and file.name.endswith(".tables"):
+            with suppress(OSError):  # another process may just have deleted it
+                found.append((stamp_of(file)[1], file))
+    return [file for _, file in sorted(found, reverse=True)]
 
 
 class TableFile:
@@ -67,9 +72,18 @@ class TableFile:
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             self._known, self.tables = {}, None
             self._say(f"{self.path}: the tables are made anew: {error}")
-        self._late_seen, self._late = index.late(self._late_seen if self.tables else 0)
+        self._find_late()
 
     # -- reading
+
+    def _find_late(self) -> None:
+        """Look for answers that were stored since the tables were; when there are many, the tables are outdated."""
+        seen = self._late_seen
+        self._late_seen, new = self._index.last_late(seen)
+        if new > _MOST_LATE:
+            self._known, self.tables = {}, None
+        elif self.tables is not None:
+            self._late = self._index.late(seen, self._late_seen)
 
     def _open(self) -> None:
         with self.path.open("rb") as file:
