@@ -77,7 +77,7 @@ FULL = Scale(
     proxied=1_000,
     streams=(500, 1_000, 2_000),
     idle=10_000,
-    peers=rounds.Scale((1, 100, 10_000), (100_000,), rounds=5, seconds=1, warm_up=3, warm_up_java=10),
+    peers=rounds.Scale((1, 100, 10_000), (100_000,), rounds=5, seconds=1, warm_up=3, warm_up_java=8),
     started=5,
     matched=10_000,
     passes=30,

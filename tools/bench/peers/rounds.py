@@ -35,7 +35,7 @@ INDEXED_BYTES = 32 << 20
 
 DISTURBED = 0.25
 """A round in which others took more of the machine than this part of a core is measured again..."""
-AGAIN = 60
+AGAIN = 40
 """... until so many were: on a machine that is never quiet, it cannot be helped."""
 SLOW = 100.0
 """Requests a second, below which a round takes longer: a server may take seconds for the first sixteen answers."""
