@@ -37,6 +37,9 @@ DISTURBED = 0.25
 """A round in which others took more of the machine than this part of a core is measured again..."""
 AGAIN = 40
 """... until so many were: on a machine that is never quiet, it cannot be helped."""
+WARM_UPS = 5
+RISING = 1.05
+"""Warm-ups go on, not more often than that, while each brings so many times the answers of the one before."""
 SLOW = 100.0
 """Requests a second, below which a round takes longer: a server may take seconds for the first sixteen answers."""
 SLOW_SECONDS = 4
@@ -75,11 +78,18 @@ class Contestant:
     slow: bool = False
 
     def warm(self, pin: Sequence[str]) -> None:
-        """Load it uncounted. Ours once with everything that is recorded: what it makes of a recording, it keeps."""
-        asked = self._turn(self.warm_up, pin, counted=False)
+        """Load it uncounted until it gets no faster: what compiles while it runs takes long on one core.
+
+        Ours once with everything that is recorded: what it makes of a recording, it keeps.
+        """
+        last = asked = self._turn(self.warm_up, pin, counted=False)
         self.slow = asked < SLOW * self.warm_up
-        while self.name == OURS and not self.error and asked < self.count:
-            asked += self._turn(self.warm_up, pin, counted=False)
+        for _ in range(WARM_UPS - 1):
+            now = self._turn(self.warm_up, pin, counted=False) if not self.error else 0
+            asked += now
+            if now < RISING * last and (self.name != OURS or asked >= self.count):
+                return
+            last = now
 
     def turn(self, seconds: int, pin: Sequence[str]) -> None:
         """Load it for some seconds, longer where it is slow. A server that gives no answer is out of the race."""
