@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ import run  # noqa: E402
 import steps  # noqa: E402
 from peers import goals, install, process, roster, rounds, stubs  # noqa: E402
 from peers.install import Absent, Installed, Package  # noqa: E402
-from peers.process import Program  # noqa: E402
 from report import Part, Series, Verdict  # noqa: E402
 from servers import BenchError, Cores, Server  # noqa: E402
 
@@ -246,19 +246,16 @@ def test_a_program_is_frozen_with_its_children_and_goes_on(tmp_path: Path) -> No
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists() and state(pid) != "Z"]
 
 
-def test_what_others_take_is_told_from_what_we_started(tmp_path: Path) -> None:
-    with process.launched([sys.executable, "-c", "while 1: pass"], tmp_path / "log") as program:
-        ours, others = process.Others(program), process.Others(Program(own_process(), tmp_path / "log"))
-        before = program.cpu_seconds()
-        process.until(program, lambda: program.cpu_seconds() > before + 0.3, 20)
-        assert others.part() > ours.part() + 0.01  # by the same clock: the loop belongs to one of the two alone
+def test_what_others_take_is_told_from_what_we_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, own, now = [10.0], [1.0], [100.0]
+    monkeypatch.setattr(process, "busy_seconds", lambda: busy[0])
+    monkeypatch.setattr(process.time, "monotonic", lambda: now[0])
+    program = types.SimpleNamespace(cpu_seconds=lambda: own[0])
 
+    others = process.Others(program)  # type: ignore[arg-type]  # no process is asked for
+    busy[0], own[0], now[0] = 13.0, 2.0, 104.0
 
-def own_process() -> Any:
-    class Own:
-        pid = os.getpgid(0)
-
-    return Own()
+    assert round(others.part(), 6) == 0.5  # 3 s taken in 4, 1 s of them ours
 
 
 def test_a_disturbed_round_is_taken_back(tmp_path: Path) -> None:
