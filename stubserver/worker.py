@@ -5,7 +5,6 @@ python -m stubserver.worker DESCRIPTOR
 
 from __future__ import annotations
 
-import gc
 import mmap
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from stubserver import early
 from stubserver.cassettes.positions import Positions, SharedLock
 from stubserver.crew import News, Remote, Share
+from stubserver.process import settle_down
 from stubserver.stub import StubServer
 
 __all__ = ["main"]
@@ -32,8 +32,7 @@ def main(descriptor: int) -> None:
         stub.app.admin = Remote(*share.admin)
     for host, listener in share.listeners:
         early.give(host, share.port, listener)
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    settle_down()
     with stub:
         pipe.send("ready")
         _obey(pipe, _Orders(stub))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -16,6 +15,7 @@ from stubserver.cli import EXAMPLES
 from stubserver.cli.log import FORMATS, Log
 from stubserver.cli.printing import PLACES, count
 from stubserver.errors import UsageError
+from stubserver.process import settle_down
 
 __all__ = ["record", "serve"]
 
@@ -182,9 +182,7 @@ def _run(paths: tuple[Path | str, ...], options: dict[str, Any]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     stub = StubServer(paths, on_report=log.report, **given)
     log.report(stub.report)
-    # What was loaded stays: without this, each full collection would walk over all of it and hold every answer up.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    settle_down()
     with stub:
         _greet(stub, paths, log)
         with _watching(stub, log, verbose=verbose):
