@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, cast
 
 from stubserver.errors import ProtocolError
 from stubserver.loop import Loop
-from stubserver.poller import READ, WRITE, wait_for
+from stubserver.poller import GONE, LEAVES, READ, WRITE, wait_for
 from stubserver.threads import Threads
 
 __all__ = ["AT_ONCE", "LATE", "READY", "UPLOAD_SPEED", "Apart", "Line", "Talk", "busy"]
@@ -28,6 +28,7 @@ _now = time.perf_counter
 AT_ONCE: Final = socket.MSG_DONTWAIT
 READY: Final = True
 LATE: Final = False
+_ENDS: Final = frozenset({LEAVES, GONE})
 UPLOAD_SPEED: Final = 1_000_000
 """Bytes a second that a body may take at least, in either direction."""
 _RECEIVE: Final = 65_536
@@ -67,6 +68,8 @@ class Line:
 
     def ready(self) -> None:
         """Go on: what was waited for is there."""
+        if self.watched in _ENDS and not wait_for(self.descriptor, self.watched, 0.0):
+            return  # two leaders were told of the same request, and the other one has answered it meanwhile
         try:
             wanted = self._talk.send(READY)
         except StopIteration:

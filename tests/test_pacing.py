@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from faulty_upstream import STREAM, stream, upstream
-from raw import GET, LAST_GET, Raw, chat
+from raw import GET, LAST_GET, Raw, chat, eventually
 from tapes import chunks, completion, events, recorded, request, tape
 
 from stubserver import pacing as module
@@ -18,6 +18,7 @@ from stubserver import wire
 from stubserver.errors import UsageError
 from stubserver.messages import Answer, Response, Step
 from stubserver.pacing import Pace, pace_of, pacer_of
+from stubserver.poller import GONE
 from stubserver.stub import StubServer
 
 SSE = (("content-type", "text/event-stream"),)
@@ -281,6 +282,18 @@ def test_what_comes_from_the_upstream_has_its_own_pace(tmp_path: Path, waited: l
             stub.reset()
             client.ask(chat(stream=True))
     assert waited == [50] * len(STREAM)
+
+
+def test_an_event_that_another_leader_has_dealt_with_is_no_end() -> None:
+    with StubServer(ttft=3_600_000) as stub, Raw(("127.0.0.1", stub.port)) as client:
+        client.send(chat(stream=True))
+        assert eventually(lambda: stub.journal)
+        server = stub._server
+        assert server is not None
+        (connection,) = server._connections
+        assert eventually(lambda: connection.watched == GONE)
+        connection.ready()
+        assert server.connections == 1
 
 
 def test_a_slow_answer_holds_up_nobody_else() -> None:
