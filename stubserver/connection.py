@@ -116,26 +116,27 @@ class Connection(Line):
                 return
             self.busy = True
             self._received = _now()
-            found = (known.get(data) or self._whole(data)) if whole else None
-            if found is not None:
-                rest = self._answer(*found)
-                if rest is not True and not (rest and (yield from rest)):
+            found = known.get(data) if whole else None
+            rest = self._answer(*found) if found is not None else self._whole(data) if whole else None
+            if rest is None:
+                if not (yield from self._take(data, whole=whole)):
                     return
-                self.deadline = self._received + idle_seconds
+                whole = self._parser.state is State.IDLE
+                self._arm(idle=whole)
                 continue
-            if not (yield from self._take(data, whole=whole)):
+            if rest is not True and not (rest and (yield from rest)):
                 return
-            whole = self._parser.state is State.IDLE
-            self._arm(idle=whole)
+            self.deadline = self._received + idle_seconds
 
-    def _whole(self, data: bytes) -> tuple[Prepared, int] | None:
-        """Read what is one whole request; None when it is less, or more, or has to be looked at closer."""
+    def _whole(self, data: bytes) -> bool | Talk[bool] | None:
+        """Answer what is one whole request, as :meth:`_answer` does; None when it has to be looked at closer."""
         parsed = self._parser.whole(data)
         if parsed is None:
             return None
         prepared = self._app.prepare(parsed.request)
+        rest = self._answer(prepared, parsed.flags)
         self._server.known.add(data, prepared, parsed.flags)
-        return prepared, parsed.flags
+        return rest
 
     def _take(self, data: bytes, *, whole: bool) -> Talk[bool]:
         """Feed the parser and answer what is complete."""
@@ -147,11 +148,11 @@ class Connection(Line):
             if parsed is None:
                 break
             prepared = self._app.prepare(parsed.request)
+            self._request_until = 0.0
+            rest = self._answer(prepared, parsed.flags)
             if first and whole and parser.state is State.IDLE:
                 self._server.known.add(data, prepared, parsed.flags)
             first = False
-            self._request_until = 0.0
-            rest = self._answer(prepared, parsed.flags)
             if rest is not True and not (rest and (yield from rest)):
                 return False
         if parser.wants_continue:

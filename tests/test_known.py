@@ -10,7 +10,12 @@ from stubserver.answers import render
 from stubserver.app import App, Prepared
 from stubserver.cassettes.library import Library
 from stubserver.known import Known
+from stubserver.messages import Request
 from stubserver.wire import Limits, RequestParser
+
+
+def anything() -> Prepared:
+    return Prepared(Request("GET", "/"), b"", "")
 
 
 def known_after(sizes: list[int], times: int = 1) -> list[int]:
@@ -18,7 +23,7 @@ def known_after(sizes: list[int], times: int = 1) -> list[int]:
     known = Known()
     raws = [b"%d" % i + b"x" * size for i, size in enumerate(sizes)]
     for raw in [raw for raw in raws for _ in range(times)]:
-        known.add(raw, None, 0)  # type: ignore[arg-type]
+        known.add(raw, anything(), 0)
     return [i for i, raw in enumerate(raws) if known.get(raw) is not None]
 
 
@@ -39,6 +44,14 @@ def test_what_is_counted_is_about_what_it_takes() -> None:
     finally:
         tracemalloc.stop()
     assert taken < 1.5 * known._bytes
+
+
+def test_what_has_no_answer_of_the_dummys_takes_little() -> None:
+    known = Known()
+    for number in range(10_000):
+        raw = chat(f"{number} " + "x" * 500)
+        known.add(raw, Prepared(Request("POST", "/", (), raw), b"", ""), 0)
+    assert known._bytes < 20_000_000
 
 
 def prepared_and_answered(app: App, raw: bytes) -> Prepared:
@@ -65,6 +78,6 @@ def test_long_requests_are_not_kept() -> None:
 def test_request_kept_twice_counts_once() -> None:
     known = Known()
     for _ in range(10_000):
-        known.add(b"x" * 16_000, None, 0)  # type: ignore[arg-type]
-    known.add(b"y", None, 0)  # type: ignore[arg-type]
+        known.add(b"x" * 16_000, anything(), 0)
+    known.add(b"y", anything(), 0)
     assert known.get(b"x" * 16_000) is not None
