@@ -49,7 +49,8 @@ class Prepared:
     ``key`` is its match key, ``accepted`` the encodings its client takes, ``cassette`` what stood behind
     ``/__cassette/`` in its target, None where that is not how it begins. ``admin``: it is none for the API, but for
     whoever runs the server. ``dummy`` is the dummy's answer once it was made: a pure function of the request.
-    ``refused`` is there where it lacks the key that is asked for; ``said`` are the faults that it asks for.
+    ``refused`` is there where it lacks the key that is asked for; ``said`` are the faults that it asks for. ``cost`` is
+    how many bytes it takes where it is remembered.
     """
 
     request: Request
@@ -60,6 +61,7 @@ class Prepared:
     admin: bool = False
     refused: Refusal | None = None
     said: tuple[str, ...] = ()
+    cost: int = 0
 
 
 class App:
@@ -115,7 +117,10 @@ class App:
 
     def may_wait(self, prepared: Prepared) -> bool:
         """Tell whether the answer may wait for somebody else: an upstream, or whoever the admin API asks."""
-        return prepared.admin or self.forwarder is not None or self.once is not None
+        if prepared.admin or self.once is not None:
+            return True
+        forwarder = self.forwarder
+        return forwarder is not None and (forwarder.always or not self.library.playlist.plays_next(prepared.key))
 
     def answer(self, prepared: Prepared, delivery: Delivery | None = None) -> Answer:
         """Answer a request and write it down. Never raises for anything that a client or a cassette holds.
@@ -210,8 +215,22 @@ class App:
             playlist = self.library.playlist
             decision = self._recorder.decide(playlist, key, request)
         if isinstance(decision, Played):
-            return self._recorder.replayed(decision, request, prepared.accepted)
+            answer = self._recorder.replayed(decision, request, prepared.accepted)
+            return self._read_anew(prepared, answer) if answer.source == "unmatched" else answer
         return self._missed(prepared, playlist, decision, delivery)
+
+    def _read_anew(self, prepared: Prepared, damaged: Answer) -> Answer:
+        """Answer from the cassettes as they are now, where one has changed since it was read."""
+        if prepared.cassette is not None:
+            return damaged
+        with self._looking:
+            report = self._reload()
+        if report is not None and self._on_report is not None:
+            self._on_report(report)
+        decision = self._recorder.decide(self.library.playlist, prepared.key, prepared.request)
+        if not isinstance(decision, Played):
+            return damaged
+        return self._recorder.replayed(decision, prepared.request, prepared.accepted)
 
     def _missed(self, prepared: Prepared, playlist: Playlist, decision: Fallback, delivery: Delivery | None) -> Answer:
         """Answer a request that no recording answers."""
@@ -264,14 +283,16 @@ class App:
             notes = self.library.tend()
             if notes and self._on_report is not None:
                 self._on_report(Report(warnings=notes))
-            if not self.library.changed():
-                return False
-            report = self.library.reload()
+            report = self._reload()
         finally:
             self._looking.release()
-        if self._on_report is not None:
+        if report is not None and self._on_report is not None:
             self._on_report(report)
-        return True
+        return report is not None
+
+    def _reload(self) -> Report | None:
+        """Read what changed on disk; None when nothing did. One at a time."""
+        return self.library.reload() if self.library.changed() else None
 
     def refused(self, error: ProtocolError) -> Response:
         """Write a request that could not be served as HTTP as an error of the API."""

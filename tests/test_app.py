@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,8 +136,21 @@ def test_the_base_url_may_be_another_one_than_the_recorded(tmp_path: Path) -> No
         assert text(send(to, request(ask(), target))) == "recorded"
 
 
-def test_a_damaged_recording_is_an_error_and_the_server_goes_on(tmp_path: Path) -> None:
+def test_what_was_changed_a_moment_ago_is_read_again_before_it_is_answered(tmp_path: Path) -> None:
+    reports: list[Report] = []
+    to = app(tmp_path, recorded(ask("a")), recorded(ask("b")), on_report=reports.append)
+    file = to.library.files[0]
+    file.text = None  # as of one that is not small
+    file.path.write_bytes(file.path.read_bytes().replace(b"Hello", b"HELLO"))
+    assert "HELLO" in text(send(to, request(ask("a"))))
+    assert len(reports) == 1
+
+
+def test_a_damaged_recording_is_an_error_and_the_server_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     to = app(tmp_path, recorded(ask("a")), recorded(ask("b")))
+    monkeypatch.setattr(to.library, "changed", lambda: False)
     file = to.library.files[0]
     file.text = None
     file.path.write_bytes(file.path.read_bytes().replace(b"Hello", b"HELLO"))
@@ -370,3 +384,18 @@ def test_a_sequence_is_played_once_between_many_threads(tmp_path: Path) -> None:
         thread.join()
     assert sorted(heard, key=int) == [str(i) for i in range(40)]
     assert send(to, request(ask())).response.status == 404
+
+
+@pytest.mark.parametrize("policy", ["last", "error", "cycle"])
+def test_only_what_has_no_recording_left_may_wait_for_the_upstream(tmp_path: Path, policy: str) -> None:
+    path = tape(tmp_path / "a.yaml", recorded(ask("a")), recorded(ask("twice")), recorded(ask("twice")))
+    to = App(Library([path], on_exhausted=policy), fallback="error")
+    waits = {name: to.may_wait(to.prepare(request(ask(name)))) for name in ("a", "twice", "b")}
+    assert waits == {"a": False, "twice": False, "b": False}
+    to.forwarder = SimpleNamespace(always=False)  # type: ignore[assignment]
+    assert not to.may_wait(to.prepare(request(ask("a"))))
+    assert to.may_wait(to.prepare(request(ask("b"))))
+    to.library.playlist.play(to.prepare(request(ask("a"))).key, request(ask("a")))
+    assert to.may_wait(to.prepare(request(ask("a")))) == (policy == "error")
+    to.forwarder = SimpleNamespace(always=True)  # type: ignore[assignment]
+    assert to.may_wait(to.prepare(request(ask("a"))))

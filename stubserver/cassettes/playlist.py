@@ -190,6 +190,14 @@ class Playlist:
         with self._lock:
             return self._second_look(key, request)
 
+    def plays_next(self, key: bytes) -> bool:
+        """Tell whether :meth:`play` would find a recording that is alone with its key; False is not certain."""
+        with self._lock:
+            queue = self._queues.get(key) or self._queue(key, self._catalogue.find)
+            if not isinstance(queue, Played):
+                return False
+            return self._policy is not OnExhausted.ERROR or not self._positions.get(queue.recording.mark ^ self._salt)
+
     def _play_alone(self, played: Played) -> Played | Exhausted:
         """Play the only recording of its key: all but a few are, and nothing has to be looked for."""
         mark = played.recording.mark ^ self._salt
