@@ -41,6 +41,12 @@ class Stage:
     def library(self) -> Library:
         return Library([self.tapes], RULES, index=self.path)
 
+    @property
+    def answers(self) -> Path:
+        """The file of the answers."""
+        (found,) = self.path.parent.glob("*.answers")
+        return found
+
     def check(self, library: Library | None = None, *, said: str = "") -> None:
         """Play everything, twice, and see what there was to be told."""
         opened = library or self.library()
@@ -69,6 +75,29 @@ def test_what_was_played_is_stored_and_read_the_next_time(stage: Stage) -> None:
     assert [r.stored() is not None for r in library.playlist] == [True] * 24
     assert all(file.text is None for file in library.files)
     stage.check(library)
+
+
+def test_who_has_had_a_recording_since_before_its_answer_was_stored_finds_that(stage: Stage) -> None:
+    """As a playlist does: without it each play made the answer anew, and stored it once more."""
+    library, recorder = stage.library(), Recorder(RULES, 404)
+    asked = request(ask("a" + NAMES[0]))
+    played = library.playlist.play(RULES.key(asked), asked)
+    assert isinstance(played, Played)
+    assert played.recording.stored() is None
+    for _ in range(3):
+        recorder._made.clear()
+        recorder.replayed(played, asked, "")
+    library.tend()
+    assert played.recording.stored() is not None
+    size = stage.answers.stat().st_size
+    recorder._made.clear()
+    recorder.replayed(played, asked, "")
+    library.tend()
+    assert stage.answers.stat().st_size == size
+    again = Stage.library(stage).playlist.play(RULES.key(asked), asked)
+    assert isinstance(again, Played)
+    assert size < 2 * len(again.recording.stored() or b"") + 100
+    library.close()
 
 
 def test_a_changed_cassette_is_played_as_it_is_now(stage: Stage) -> None:

@@ -44,7 +44,7 @@ class Index:
     def __init__(self, path: Path, rules: Rules, say: Callable[[str], None]) -> None:
         self._database = Database(path, say)
         self._rules = f"{','.join(rules.match_on)};{';'.join(rules.ignore)}"
-        self._waiting: list[tuple[Recording, bytes]] = []
+        self._waiting: dict[tuple[int, int], tuple[Recording, bytes]] = {}
 
     @property
     def usable(self) -> bool:
@@ -58,7 +58,7 @@ class Index:
 
     def forked(self) -> None:
         """In a forked child: leave the parent's connections alone."""
-        self._waiting = []
+        self._waiting = {}
         self._database.forked()
 
     def close(self) -> None:
@@ -204,13 +204,13 @@ class Index:
     def put_later(self, recording: Recording, answer: bytes) -> None:
         """Store an answer that was just made, when :meth:`flush` comes; when there are too many, not."""
         if self.writable and len(self._waiting) < _MOST_WAITING and len(answer) <= LONGEST:
-            self._waiting.append((recording, answer))
+            self._waiting[recording.file.serial, recording.row] = recording, answer
 
     def flush(self) -> None:
         """Write what waits."""
         if not self._waiting:
             return
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = list(self._waiting.values()), {}
         with self._database.transaction() as writer:
             if writer is None or self._database.answers is None:
                 return

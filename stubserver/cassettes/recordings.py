@@ -103,7 +103,9 @@ class Recording(NamedTuple):
     def stored(self) -> bytes | None:
         """Return the answer that the index has of it."""
         index = self.file.index
-        return index.answer(self.place, self.check) if index is not None and self.place else None
+        # Who has had us since before it was stored, as a playlist has, finds it all the same.
+        place = index and (self.place or self.file.recordings.place(self.row))
+        return index.answer(place, self.check) if index and place else None
 
     def store(self, answer: bytes) -> None:
         """Let the index have the answer that was made of it, if there is one."""
@@ -178,6 +180,11 @@ class Reel(Sequence[Recording]):
     def set_place(self, row: int, place: int) -> None:
         """Note where the answer of a recording is in the index."""
         _PLACE.pack_into(self.data, row * _ROW.size + _PLACE_AT, place)
+
+    def place(self, row: int) -> int:
+        """Return where the answer of a recording is in the index; 0 for none, or for a row that there is not."""
+        at = row * _ROW.size + _PLACE_AT
+        return int(_PLACE.unpack_from(self.data, at)[0]) if 0 <= row < len(self) else 0
 
     def places(self) -> list[int]:
         """Return where the answer of each is in the index; 0 for none."""
