@@ -744,9 +744,19 @@ def test_stopping_ends_what_a_silent_upstream_is_asked(up: Upstream, tape: Path)
 # Upstreams that misbehave
 
 
+_others: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Note the threads of servers that are there before: other tests of this process may have one for all of them."""
+    _others.clear()
+    _others.update(threading.enumerate())
+
+
 def recorders() -> list[str]:
     """Name the threads that serve connections right now."""
-    return [t.name for t in threading.enumerate() if t.name.startswith("stubserver")]
+    return [t.name for t in threading.enumerate() if t.name.startswith("stubserver") and t not in _others]
 
 
 @pytest.mark.parametrize("name", FAULTS)
