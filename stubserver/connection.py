@@ -199,11 +199,16 @@ class Connection(Line):
         if len(pieces) > 1:
             return self._send_pieces(pieces, answer, flags)
         delivery, (piece,) = self._delivery, pieces
-        delivery.first = now = _now()  # not later than anything that the client does because of it
-        sent = self.send_now(piece)
+        # Before it is sent: not later than anything that the client does because of it, such as asking for the journal.
+        delivery.first = delivery.last = _now()
+        sent = 0
+        try:
+            sent = self.send_now(piece)
+        finally:
+            if sent < len(piece):
+                delivery.last = 0.0
         if sent < len(piece):
             return self._send_pieces((memoryview(piece)[sent:],), answer, flags)
-        delivery.last = now
         return self._goes_on(answer, flags) if flags else True
 
     def _send_pieces(self, pieces: Sequence[bytes | memoryview], answer: Answer, flags: int) -> Talk[bool]:

@@ -28,6 +28,7 @@ def test_it_serves_at_the_parents_socket_and_does_what_it_is_told(
     tape = tmp_path / "chat.yaml"
     tape.write_text(dump({"interactions": [recorded(ask("a"))], "version": 1}))
     monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(worker, "settle_down", lambda: None)  # this process goes on
     server = Server("127.0.0.1", 0, App(Library(())), ServerSettings())
     with tempfile.TemporaryFile() as file:
         size = bytes_for(10, 2)
