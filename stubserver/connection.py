@@ -318,7 +318,7 @@ class Connection(Line):
 
     def close(self) -> None:
         """End it; the other side hears of it unless another process holds the socket too."""
-        self._server.loop.detach(self)
+        self._loop.detach(self)
         self.let_go()
         self._server.ended(self)
 

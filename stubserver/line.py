@@ -28,7 +28,7 @@ _now = time.perf_counter
 AT_ONCE: Final = socket.MSG_DONTWAIT
 READY: Final = True
 LATE: Final = False
-_ENDS: Final = frozenset({LEAVES, GONE})
+_ENDS: Final = LEAVES | GONE
 UPLOAD_SPEED: Final = 1_000_000
 """Bytes a second that a body may take at least, in either direction."""
 _RECEIVE: Final = 65_536
@@ -68,7 +68,7 @@ class Line:
 
     def ready(self) -> None:
         """Go on: what was waited for is there."""
-        if self.watched in _ENDS and not wait_for(self.descriptor, self.watched, 0.0):
+        if self.watched & _ENDS and not wait_for(self.descriptor, self.watched, 0.0):
             return  # two leaders were told of the same request, and the other one has answered it meanwhile
         try:
             wanted = self._talk.send(READY)

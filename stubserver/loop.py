@@ -127,11 +127,6 @@ class Loop:
             self._time_of[descriptor] = when
             heapq.heappush(self._times, (when, descriptor))
 
-    def soon(self, call: Callable[[], None]) -> None:
-        """Let the leading thread call something."""
-        self._calls.append(call)
-        self._poller.wake()
-
     def call_at(self, when: float, call: Callable[[], None]) -> None:
         """Let the leading thread call something at a time."""
         with self._lock:
@@ -212,7 +207,7 @@ class Loop:
         """Wait until something came, and let go on those whose time has."""
         until = min(run.until, self._first_time())
         self._waits_until = until  # who notes an earlier time from here on wakes us
-        if self._calls or self._first_time() < until:
+        if self._first_time() < until:
             until = 0.0
         self._ready.extend(self._poller.wait(min(max(0.0, until - _now()), _LONGEST_SECONDS)))
         self._waits_until = -inf

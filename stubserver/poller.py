@@ -5,8 +5,9 @@ from __future__ import annotations
 import select
 import selectors
 import socket
+from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 __all__ = ["ACCEPT", "GONE", "LEAVES", "READ", "WRITE", "Poller", "new_poller", "wait_for"]
 
@@ -24,23 +25,42 @@ ACCEPT: Final = 16
 _AT_ONCE: Final = 256
 
 
-class Poller(Protocol):
+class Poller(ABC):
     """Watches descriptors. Any thread may call it, at any time."""
 
+    def __init__(self) -> None:
+        self._alarm = _Alarm()
+
+    @abstractmethod
     def watch(self, descriptor: int, wanted: int, before: int = 0) -> None:
         """Wait for *wanted* on a descriptor, from now on; *before* is what was waited for till now, 0 for nothing."""
 
+    @abstractmethod
     def forget(self, descriptor: int) -> None:
         """Wait for nothing on a descriptor; one that is unknown is none."""
 
+    @abstractmethod
+    def _wait(self, seconds: float) -> list[int]:
+        """Return the descriptors on which something came, the alarm's among them. May raise what a closed one does."""
+
     def wait(self, seconds: float) -> list[int]:
         """Return the descriptors on which something came; none when it took so long, or somebody woke us."""
+        try:
+            found = self._wait(seconds)
+        except (OSError, ValueError):  # closed, in a forked child
+            return []
+        if self._alarm.descriptor in found:
+            found.remove(self._alarm.descriptor)
+            self._alarm.silence()
+        return found
 
     def wake(self) -> None:
         """Let the wait end."""
+        self._alarm.ring()
 
     def close(self) -> None:
-        """Let go of our own descriptors."""
+        """Let go of our own descriptors; whatever else holds the watched ones does not hear of it."""
+        self._alarm.close()
 
 
 def new_poller() -> Poller:
@@ -86,17 +106,17 @@ class _Alarm:
         self._sender.close()
 
 
-class Epoll:
+class Epoll(Poller):
     """Linux's epoll."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        super().__init__()
         try:
-            self._alarm = _Alarm()
+            self._epoll = select.epoll()
         except OSError:
-            self._epoll.close()
+            super().close()
             raise
-        self._epoll.register(self._alarm.descriptor, select.EPOLLIN)
+        self.watch(self._alarm.descriptor, READ)
 
     def watch(self, descriptor: int, wanted: int, before: int = 0) -> None:
         """Wait for *wanted* on a descriptor."""
@@ -113,25 +133,13 @@ class Epoll:
         with suppress(OSError, ValueError):
             self._epoll.unregister(descriptor)
 
-    def wait(self, seconds: float) -> list[int]:
-        """Return the descriptors on which something came."""
-        try:
-            found = [descriptor for descriptor, _ in self._epoll.poll(seconds, _AT_ONCE)]
-        except (OSError, ValueError):  # closed, in a forked child
-            return []
-        if self._alarm.descriptor in found:
-            found.remove(self._alarm.descriptor)
-            self._alarm.silence()
-        return found
-
-    def wake(self) -> None:
-        """Let the wait end."""
-        self._alarm.ring()
+    def _wait(self, seconds: float) -> list[int]:
+        return [descriptor for descriptor, _ in self._epoll.poll(seconds, _AT_ONCE)]
 
     def close(self) -> None:
-        """Let go of our own descriptors; whatever else holds the watched ones does not hear of it."""
+        """Let go of our own descriptors."""
         self._epoll.close()
-        self._alarm.close()
+        super().close()
 
 
 _EVENTS: Final[dict[int, int]] = (
@@ -147,13 +155,13 @@ _EVENTS: Final[dict[int, int]] = (
 )
 
 
-class Selected:
+class Selected(Poller):
     """What the standard library chooses elsewhere (kqueue, say). It knows of clients that leave only by sending."""
 
     def __init__(self) -> None:
-        self._alarm = _Alarm()
+        super().__init__()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._alarm.descriptor, selectors.EVENT_READ)
+        self.watch(self._alarm.descriptor, READ)
 
     def watch(self, descriptor: int, wanted: int, before: int = 0) -> None:
         """Wait for *wanted* on a descriptor."""
@@ -169,22 +177,10 @@ class Selected:
         with suppress(KeyError, ValueError, OSError):
             self._selector.unregister(descriptor)
 
-    def wait(self, seconds: float) -> list[int]:
-        """Return the descriptors on which something came."""
-        try:
-            found = [key.fd for key, _ in self._selector.select(seconds)]
-        except (OSError, ValueError):
-            return []
-        if self._alarm.descriptor in found:
-            found.remove(self._alarm.descriptor)
-            self._alarm.silence()
-        return found
-
-    def wake(self) -> None:
-        """Let the wait end."""
-        self._alarm.ring()
+    def _wait(self, seconds: float) -> list[int]:
+        return [key.fd for key, _ in self._selector.select(seconds)]
 
     def close(self) -> None:
         """Let go of our own descriptors."""
         self._selector.close()
-        self._alarm.close()
+        super().close()

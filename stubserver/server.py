@@ -135,7 +135,7 @@ class Server(ThreadingHTTPServer):
     def refuse(self, seconds: float) -> None:
         """Refuse connections for so many seconds, as if there were no server; those that wait are ended."""
         until = _now() + seconds
-        self.loop.soon(lambda: self._stay_away(until))
+        self.loop.call_at(_now(), lambda: self._stay_away(until))
 
     def _stay_away(self, until: float) -> None:
         """Close the port, and listen again when it is time to."""
