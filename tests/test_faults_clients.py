@@ -128,7 +128,12 @@ CASES = [
         False,
         ("APIConnectionError", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError"),
     ),
-    ("length-short=10", False, ("JSONDecodeError", "JSONDecodeError", "JSONDecodeError", "ClientResponseError")),
+    # aiohttp sees that there is more than was stated, unless it is through with the answer before it reads that.
+    (
+        "length-short=10",
+        False,
+        ("JSONDecodeError", "JSONDecodeError", "JSONDecodeError", "ClientResponseError|JSONDecodeError"),
+    ),
     (
         "no-last-chunk",
         False,
@@ -151,7 +156,7 @@ CASES = [
         ("APIConnectionError", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError"),
     ),
     ("length-long=10", True, ("", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError")),
-    ("length-short=10", True, ("", "", "", "ClientResponseError|")),  # unless it is through before the rest comes
+    ("length-short=10", True, ("", "", "", "ClientResponseError|")),
     ("no-last-chunk", True, ("", "RemoteProtocolError", "ChunkedEncodingError", "ClientPayloadError")),
     ("bad-chunk", True, ("", "RemoteProtocolError", "ChunkedEncodingError", "ClientResponseError|TimeoutError")),
     ("content-type=text/plain", True, ("", "", "", "")),
