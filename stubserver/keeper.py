@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from stubserver.canonical import json_value, normal_path
 from stubserver.cassettes.library import Library, rank_name
+from stubserver.cassettes.serializer import serializer
 from stubserver.cassettes.writer import Fsync, Writer, item_text, repair
 from stubserver.errors import CassetteError, UsageError
 from stubserver.keeping import KEPT_STATUSES, decoded, why_not
@@ -82,6 +83,7 @@ class Keeper:
         self._parts: dict[Path, int] = {}
         self._lock = Lock()
         self._run = time.strftime("%Y%m%d-%H%M%S")
+        serializer()  # now: the first answer that is kept would wait for PyYAML
         if not self._in_folder and target.suffix not in {".yaml", ".yml"}:
             msg = f"{target}: cassettes are recorded as YAML; give a name that ends in .yaml, or a folder that exists"
             raise UsageError(msg)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stubserver.cassettes.format import TIMING
 from stubserver.cassettes.items import read_item
+from stubserver.cassettes.serializer import serializer
 from stubserver.errors import CassetteError
 from stubserver.messages import Headers, Interaction
 
@@ -60,8 +61,6 @@ def item_text(interaction: Interaction) -> bytes:
 
     Raises ValueError for text that YAML cannot hold.
     """
-    from vcr.serializers import yamlserializer  # noqa: PLC0415  # importing vcrpy takes half a second
-
     request, response = interaction.request, interaction.response
     answer: dict[str, Any] = {
         "body": {"string": _text_or_bytes(response.body)},
@@ -77,7 +76,7 @@ def item_text(interaction: Interaction) -> bytes:
         "uri": request.uri,
     }
     item = {"request": asked, "response": answer}
-    text: str = yamlserializer.serialize({"interactions": [item], "version": 1})
+    text: str = serializer().serialize({"interactions": [item], "version": 1})
     return text.encode("utf-8")[len(HEAD) : -len(TAIL)]
 
 
