@@ -12,17 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stubserver import dummy, replay
 from stubserver.cassettes.library import Library, Report
-from stubserver.cassettes.playlist import Played, Playlist
+from stubserver.cassettes.playlist import Exhausted, Played, Playlist
 from stubserver.dummy.errors import envelope
 from stubserver.dummy.settings import DummySettings
 from stubserver.errors import ProtocolError
 from stubserver.journal import Journal
-from stubserver.messages import FORWARDED, Answer, Delivery, Request, Response, without_headers
-from stubserver.recorder import Fallback, Fallbacks, Recorder, source_headers
+from stubserver.messages import FORWARDED, Answer, Delivery, Notes, Request, Response, without_headers
+from stubserver.recorder import Fallbacks, Recorder, source_headers
 from stubserver.tally import Tally
 
 if TYPE_CHECKING:
@@ -64,6 +64,13 @@ class Prepared:
     cost: int = 0
 
 
+class _About(NamedTuple):
+    """What follows from a request's head alone; ``special``: more than the recordings' and the dummy's may be asked."""
+
+    accepted: str
+    special: bool
+
+
 class App:
     """Answers requests from the library, or by the fallback. Thread-safe."""
 
@@ -99,9 +106,18 @@ class App:
         self._looked = time.monotonic()
         self._looking = Lock()
 
-    def prepare(self, request: Request) -> Prepared:
-        """Work out what follows from the request alone."""
-        accepted = replay.accepts(request.headers)
+    def prepare(self, request: Request, notes: Notes | None = None) -> Prepared:
+        """Work out what follows from the request alone; *notes* are kept with its head, for all that begin with it."""
+        about = None if notes is None else notes.get(_About)
+        if about is None:
+            about = _about(request)
+            if notes is not None:
+                notes[_About] = about
+        if about.special or self.keys is not None:
+            return self._prepare_special(request, about.accepted)
+        return Prepared(request, self.library.rules.key(request), about.accepted)
+
+    def _prepare_special(self, request: Request, accepted: str) -> Prepared:
         if self.admin is not None and _is_admin(request.target):
             return Prepared(request, b"", accepted, "", admin=True)
         if self.keys is not None:
@@ -144,11 +160,6 @@ class App:
         if source not in FORWARDED:  # else whoever asked the upstream does, when the answer is through
             self.journal.add(request, answer, delivery)
         return answer
-
-    def _found(self, prepared: Prepared, delivery: Delivery | None) -> Answer:
-        if prepared.cassette is None:
-            return self._answered(prepared, self.library.playlist, delivery)
-        return self._named(prepared, prepared.cassette, delivery)
 
     def _with_faults(self, faults: Faults, prepared: Prepared, delivery: Delivery | None) -> tuple[Request, Answer]:
         """Return the request as it is looked up, and its answer, with what is done wrong to that."""
@@ -202,22 +213,27 @@ class App:
             return Answer(envelope(404, text, code="no_cassette", headers=source_headers("unmatched")), "unmatched")
         playlist, rest = found
         request = prepared.request._replace(target=rest + mark + query)
-        return self._answered(Prepared(request, self.library.rules.key(request), prepared.accepted), playlist, delivery)
+        return self._found(Prepared(request, self.library.rules.key(request), prepared.accepted), delivery, playlist)
 
-    def _answered(self, prepared: Prepared, playlist: Playlist, delivery: Delivery | None) -> Answer:
+    def _found(self, prepared: Prepared, delivery: Delivery | None, playlist: Playlist | None = None) -> Answer:
+        """Answer from *playlist*, if not from that which the request names, or from all."""
+        if prepared.cassette is not None:
+            return self._named(prepared, prepared.cassette, delivery)
+        if playlist is None:
+            playlist = self.library.playlist
         request, key, forwarder = prepared.request, prepared.key, self.forwarder
         if self._is_the_dummys(request, playlist):
             return self._dummy(prepared)
         if forwarder is not None and forwarder.always:
             return forwarder.answer(request, delivery)
-        decision = self._recorder.decide(playlist, key, request)
-        if not isinstance(decision, Played) and playlist is self.library.playlist and self.look_again():
+        found = playlist.play(key, request)
+        if not isinstance(found, Played) and playlist is self.library.playlist and self.look_again():
             playlist = self.library.playlist
-            decision = self._recorder.decide(playlist, key, request)
-        if isinstance(decision, Played):
-            answer = self._recorder.replayed(decision, request, prepared.accepted)
+            found = playlist.play(key, request)
+        if isinstance(found, Played):
+            answer = self._recorder.replayed(found, request, prepared.accepted)
             return self._read_anew(prepared, answer) if answer.source == "unmatched" else answer
-        return self._missed(prepared, playlist, decision, delivery)
+        return self._missed(prepared, playlist, found, delivery)
 
     def _read_anew(self, prepared: Prepared, damaged: Answer) -> Answer:
         """Answer from the cassettes as they are now, where one has changed since it was read."""
@@ -227,20 +243,22 @@ class App:
             report = self._reload()
         if report is not None and self._on_report is not None:
             self._on_report(report)
-        decision = self._recorder.decide(self.library.playlist, prepared.key, prepared.request)
-        if not isinstance(decision, Played):
+        found = self.library.playlist.play(prepared.key, prepared.request)
+        if not isinstance(found, Played):
             return damaged
-        return self._recorder.replayed(decision, prepared.request, prepared.accepted)
+        return self._recorder.replayed(found, prepared.request, prepared.accepted)
 
-    def _missed(self, prepared: Prepared, playlist: Playlist, decision: Fallback, delivery: Delivery | None) -> Answer:
-        """Answer a request that no recording answers."""
+    def _missed(
+        self, prepared: Prepared, playlist: Playlist, used_up: Exhausted | None, delivery: Delivery | None
+    ) -> Answer:
+        """Answer a request that no recording answers, or that of which all were played as often as they may be."""
         request, key, forwarder = prepared.request, prepared.key, self.forwarder
         if self.once is not None and self.once.take(key):
             return self.once.forwarder.answer(request, delivery)
         if forwarder is not None and self.otherwise is Fallbacks.FORWARD:
             return forwarder.answer(request, delivery)
         if self.fallback is Fallbacks.ERROR:
-            return self._recorder.unmatched(playlist, key, request, decision)
+            return self._recorder.unmatched(playlist, key, request, used_up)
         return self._dummy(prepared)
 
     @property
@@ -299,6 +317,12 @@ class App:
         headers = source_headers("unmatched")
         kind = "server_error" if error.status >= 500 else "invalid_request_error"  # noqa: PLR2004  # HTTP's
         return envelope(error.status, str(error), kind=kind, code=error.code, headers=headers)
+
+
+def _about(request: Request) -> _About:
+    asks_fault = any(name.lower() == _FAULT for name, _ in request.headers)
+    special = asks_fault or request.target.startswith(NAMED) or _is_admin(request.target)
+    return _About(replay.accepts(request.headers), special)
 
 
 def _is_admin(target: str) -> bool:

@@ -70,6 +70,8 @@ _LONG_NUMBER: Final = b"0" * 16
 _NUMBERS_ALIKE: Final = bytes(48 if chr(b) in "0123456789." else 101 if chr(b) in "eE" else 32 for b in range(256))
 # Versions of orjson differ in this. Where it is another way, canonical bodies are made the longer one.
 _EXPONENT_HAS_SIGN: Final = orjson.dumps(1e16) == b"1e+16"
+_POINT: Final = ord(".")
+_PLUS: Final = ord("+")
 _SERVER_ID: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)[A-Za-z0-9_|.-]+"')
 _LOOSE_HINT: Final = re.compile(rb'"(?:(?:call|msg|resp|rs|fc)_|chatcmpl-)|"stream|"encrypted_content"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
@@ -159,6 +161,8 @@ class Rules:
     ignore: tuple[str, ...] = ()
     _routes: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Keys of routes that came before."""
+    _plain: bool = field(default=False, init=False, repr=False, compare=False)
+    """Whether of most bodies the key can be made by the shortest way."""
 
     def __post_init__(self) -> None:
         """Refuse names that are no matchers, and fields that lead nowhere."""
@@ -173,6 +177,8 @@ class Rules:
             if not fields.PATH.fullmatch(path):
                 msg = f"{path!r} is no JSON field: give a member (seed) or a path to one (messages[].name)"
                 raise UsageError(msg)
+        compared_as_json = "body" in self.match_on and "raw_body" not in self.match_on
+        object.__setattr__(self, "_plain", compared_as_json and not self.ignore and _EXPONENT_HAS_SIGN)
 
     @property
     def reads_body(self) -> bool:
@@ -192,13 +198,14 @@ class Rules:
 
     def body(self, request: Request) -> bytes:
         """Return the canonical body: equal for two requests exactly when their bodies match."""
+        if self._plain:
+            straight = _straight(request.body)
+            if straight is not None:
+                return straight
         if "raw_body" in self.match_on:
             return request.body
         if "body" not in self.match_on:
             return b""
-        straight = None if self.ignore else _straight(request.body)
-        if straight is not None:
-            return straight
         value = self.value(request)
         return _one_boundary(request.body) if value is NOT_JSON else _dump(value)
 
@@ -246,21 +253,28 @@ def _straight(body: bytes) -> bytes | None:
     It has to wherever something could be written in two ways. That shows in what was written: a null, a whole number as
     a fraction (``1.0``) or with an exponent, as which orjson also writes integers that it could not read exactly.
     """
-    if body[:1] not in (b"{", b"[") or not _EXPONENT_HAS_SIGN:
-        return None
     try:
-        canonical = orjson.dumps(_without_volatile(orjson.loads(body)), option=orjson.OPT_SORT_KEYS)
+        value = orjson.loads(body)
+        if not isinstance(value, (dict, list)):
+            return None
+        canonical = orjson.dumps(_without_volatile(value), option=orjson.OPT_SORT_KEYS)
     except (ValueError, TypeError):
         return None
-    # The search for one byte is that much faster than for two that it pays to begin with it.
-    if b"null" in canonical or b".0" in canonical or (b"+" in canonical and b"e+" in canonical):
+    # The search for one byte takes a tenth of that for two, and that from the end half of that from the begin.
+    if canonical.rfind(b"null") >= 0 or (_POINT in canonical and canonical.rfind(b".0") >= 0):
         return None
-    return None if canonical.count(b"[") + canonical.count(b"{") > _DEEPEST else canonical
+    if _PLUS in canonical and b"e+" in canonical:
+        return None
+    deep = len(canonical) > 2 * _DEEPEST and canonical.count(b"[") + canonical.count(b"{") > _DEEPEST
+    return None if deep else canonical
 
 
 def _without_volatile(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Drop the volatile members of what was just parsed."""
     if isinstance(value, dict) and not _MAY_GO.isdisjoint(value):
-        return {k: v for k, v in value.items() if k not in VOLATILE and not (k == "stream" and v is False)}
+        for name in _MAY_GO.intersection(value):
+            if name != "stream" or value[name] is False:
+                del value[name]
     return value
 
 

@@ -133,7 +133,7 @@ class Connection(Line):
         parsed = self._parser.whole(data)
         if parsed is None:
             return None
-        prepared = self._app.prepare(parsed.request)
+        prepared = self._app.prepare(parsed.request, self._parser.notes)
         rest = self._answer(prepared, parsed.flags)
         self._server.known.add(data, prepared, parsed.flags)
         return rest
@@ -147,7 +147,7 @@ class Connection(Line):
             parsed = parser.next_request()
             if parsed is None:
                 break
-            prepared = self._app.prepare(parsed.request)
+            prepared = self._app.prepare(parsed.request, parser.notes)
             self._request_until = 0.0
             rest = self._answer(prepared, parsed.flags)
             if first and whole and parser.state is State.IDLE:

@@ -16,6 +16,7 @@ __all__ = [
     "Headers",
     "Interaction",
     "Live",
+    "Notes",
     "Request",
     "Response",
     "Script",
@@ -32,6 +33,9 @@ FORWARDED: Final = frozenset({"recorded", "forwarded"})
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in order, names as they were sent."""
+
+Notes = dict[type, Any]
+"""What several parts worked out from one request's head alone, each by a type of its own; kept with that head."""
 
 
 def header(headers: Headers, name: str) -> str | None:

@@ -1,8 +1,4 @@
-"""Decide what answers a request: a recording, or the fallback. One decision value, and the answer made from it.
-
-Recordings come first, always. What has none goes to the fallback: the dummy, or an error that names the recordings
-which came nearest and how they differ.
-"""
+"""The answers made of recordings; and for a request without one, the error that names those which came nearest."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from functools import cached_property
 from importlib import import_module
 from threading import Lock
 from types import ModuleType
-from typing import Final, NamedTuple
+from typing import Final
 
 from stubserver import replay
 from stubserver.answers import printable, source_headers
@@ -24,7 +20,7 @@ from stubserver.errors import CassetteError
 from stubserver.messages import Answer, Request, Response
 from stubserver.newcomers import Newcomers
 
-__all__ = ["Fallback", "Fallbacks", "Recorder", "source_headers"]
+__all__ = ["Fallbacks", "Recorder", "source_headers"]
 
 _CACHED_BYTES: Final = 128 * 1024 * 1024
 _CACHED_OF_INDEX: Final = 16 * 1024 * 1024
@@ -41,10 +37,8 @@ class Fallbacks(StrEnum):
     FORWARD = "forward"
 
 
-class Fallback(NamedTuple):
-    """No recording is played; ``used_up`` is one that was, as often as it may be."""
-
-    used_up: Recording | None = None
+_Name = tuple[int, int, str]
+"""What an answer is kept by: the serial of its file, its number there, and the encodings its client takes."""
 
 
 class Recorder:
@@ -53,35 +47,27 @@ class Recorder:
     def __init__(self, rules: Rules, error_status: int) -> None:
         self._rules = rules
         self._error_status = error_status
-        self._made: OrderedDict[tuple[int, int, str], Answer] = OrderedDict()
+        self._made: OrderedDict[_Name, Answer] = OrderedDict()
         self._made_bytes = 0
         self._newcomers = Newcomers()
         self._lock = Lock()
 
-    def decide(self, playlist: Playlist, key: bytes, request: Request) -> Played | Fallback:
-        """Find the recording that is to be played for *request*, and mark it as played."""
-        found = playlist.play(key, request)
-        if isinstance(found, Played):
-            return found
-        return Fallback(found.recording if isinstance(found, Exhausted) else None)
-
     def replayed(self, played: Played, request: Request, accepted: str) -> Answer:
         """Make the answer of a recording for a client that takes the encodings *accepted*."""
         recording = played.recording
-        answer = None
-        if not played.other_mode:
-            answer = self._made.get((recording.file.serial, recording.number, accepted))
+        name = recording.file.serial, recording.number, accepted
+        answer = None if played.other_mode else self._made.get(name)
         if answer is None:
-            answer = self._make(played, request, accepted)
+            answer = self._make(played, request, name)
         return self._drifted(answer, recording, request) if played.drifted else answer
 
-    def _make(self, played: Played, request: Request, accepted: str) -> Answer:
-        recording = played.recording
+    def _make(self, played: Played, request: Request, name: _Name) -> Answer:
+        recording, accepted = played.recording, name[2]
         mode = _mode(request) if played.other_mode else None
         if mode is None and recording.file.index is not None:
             answer = self._stored(recording)
             if answer is not None:
-                self._keep(recording, accepted, answer, min(_CACHED_OF_INDEX, _CACHED_BYTES))
+                self._keep(name, answer, _CACHED_OF_INDEX)
                 return answer
         try:
             recorded = recording.response()
@@ -91,7 +77,7 @@ class Recorder:
         headers = (*response.headers, *source_headers("replayed", recording.label))
         answer = Answer(response._replace(headers=headers), "replayed", recording.label)
         if mode is None:
-            self._keep(recording, accepted, answer, _CACHED_BYTES)
+            self._keep(name, answer, _CACHED_BYTES)
         return answer
 
     def _stored(self, recording: Recording) -> Answer | None:
@@ -105,21 +91,20 @@ class Recorder:
             if stored is None:
                 return None
             recording.store(stored)
-        answer: Answer = self._sealing.StoredAnswer(stored, recording.label)
+        answer: Answer = self._sealing.StoredAnswer(stored, recording.file.label, recording.number)
         return answer
 
     @cached_property
     def _sealing(self) -> ModuleType:
         return import_module("stubserver.stored")  # start-up: only an index needs it
 
-    def _keep(self, recording: Recording, accepted: str, answer: Answer, most: int) -> None:
-        key = recording.file.serial, recording.number, accepted
+    def _keep(self, name: _Name, answer: Answer, most: int) -> None:
+        if self._made_bytes > most // 2 and self._newcomers.add(name):
+            return
         with self._lock:
-            if key in self._made:
+            if name in self._made:
                 return  # another thread was quicker
-            if self._made_bytes > most // 2 and self._newcomers.add(key):
-                return
-            self._made[key] = answer
+            self._made[name] = answer
             self._made_bytes += _cost(answer)
             while self._made_bytes > most:
                 # Not next(iter()) of a dict, which walks over all that was deleted before.
@@ -138,11 +123,11 @@ class Recorder:
         headers = (*answer.response.headers, ("x-stubserver-drift", value))
         return Answer(answer.response._replace(headers=headers), answer.source, answer.cassette, paths)
 
-    def unmatched(self, playlist: Playlist, key: bytes, request: Request, fallback: Fallback) -> Answer:
+    def unmatched(self, playlist: Playlist, key: bytes, request: Request, used_up: Exhausted | None) -> Answer:
         """Make the error for a request without a recording: what came nearest, and how it differs."""
         from stubserver.misses import miss  # noqa: PLC0415  # start-up: only a miss needs it
 
-        text, near = miss(playlist, key, request, self._rules, used_up=fallback.used_up)
+        text, near = miss(playlist, key, request, self._rules, used_up=used_up and used_up.recording)
         headers = (("x-should-retry", "false"), *source_headers("unmatched"))
         extra = {"near_misses": [found.as_json() for found in near]}
         kind = "invalid_request_error"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from stubserver.messages import Headers, Response, header
@@ -32,7 +31,6 @@ _GZIP: Final = zlib.MAX_WBITS | 16
 _ZERO: Final = re.compile(r"\s*q\s*=\s*0(?:\.0*)?\s*")
 
 
-@lru_cache(maxsize=1024)
 def accepts(headers: Headers) -> str:
     """Return what a request says of the encodings it takes, in a short form that equal clients share."""
     return ",".join(value for name, value in headers if name.lower() == "accept-encoding").lower()

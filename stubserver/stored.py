@@ -5,6 +5,7 @@ An answer is stored without what differs from one use to another: where its cass
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -16,7 +17,10 @@ __all__ = ["StoredAnswer", "seal"]
 
 # status, lengths of head and times, the stated length of a body that is not there; whether a stream, whether plain
 _HEAD: Final = Struct("<HIIq??")
-_OURS: Final = b"x-stubserver-source: replayed\r\nx-stubserver-cassette: %b\r\nContent-Length: %d\r\n\r\n"
+_OURS: Final = b"x-stubserver-source: replayed\r\nx-stubserver-cassette: %b#%d\r\nContent-Length: %d\r\n\r\n"
+_SIZE: Final = _HEAD.size
+_LABELS: Final = 4096
+"""So many files are remembered as a header names them."""
 
 
 def seal(recorded: Response) -> bytes | None:
@@ -36,25 +40,47 @@ def seal(recorded: Response) -> bytes | None:
     return packed + head + times + response.body
 
 
+@lru_cache(maxsize=_LABELS)
+def _named(label: str) -> bytes:
+    return printable(label).encode("ascii")
+
+
 class StoredAnswer(Answer):
-    """The answer of the recording *cassette*, from what was stored; taken apart only when somebody looks at it."""
+    """The answer of recording *number* of the file *label*, as it was stored; taken apart only when it is looked at."""
 
-    __slots__ = ("_events", "_made", "_status", "_stored")
+    __slots__ = ("_body", "_head", "_label", "_made", "_number", "_stored", "events", "size", "status")
 
-    def __init__(self, stored: bytes, cassette: str) -> None:
-        # Field by field: the way through Answer's own is twice as long.
+    # One is made for each answer that is in no cache: what is the same in all of them is written down once.
+    source = "replayed"
+    drift = ()
+    live = script = None
+    note = fault = ""
+
+    def __init__(self, stored: bytes, label: str, number: int) -> None:
         self._stored = stored
+        self._label = label
+        self._number = number
         self._made: Response | None = None
-        self.source, self.cassette, self.drift = "replayed", cassette, ()
-        self.note = self.fault = ""
-        self.live = self.script = None
-        self.rendered = {}
-        self._status, head, times, _, self._events, plain = _HEAD.unpack_from(stored)
+        self._head = self._body = 0
+        # Plain fields in place of Answer's properties, which would be asked for each time.
+        self.size = len(stored)  # type: ignore[misc]
+        self.status, head, times, length, self.events, plain = _HEAD.unpack_from(stored)  # type: ignore[misc]
         if plain:
-            end = _HEAD.size + head
+            end = _SIZE + head
             body = stored[end + times :]
-            framing = _OURS % (printable(cassette).encode("ascii"), len(body))
-            self.rendered[0] = (b"".join((stored[_HEAD.size : end], framing, body)),)
+            framing = _OURS % (_named(label), number, len(body))
+            piece = b"".join((stored[_SIZE:end], framing, body))
+            self.rendered = {0: (piece,)}
+            if not times and length < 0:
+                # What is sent has all of it: once is enough, in the caches and in the journal.
+                self._stored, self._head, self._body = piece, head, len(piece) - len(body)
+        else:
+            self.rendered = {}
+
+    @property
+    def cassette(self) -> str:  # type: ignore[override]  # made when it is asked for
+        """Which recording it is, as ``<file>#<n>``."""
+        return f"{self._label}#{self._number}"
 
     @property
     def response(self) -> Response:
@@ -67,33 +93,19 @@ class StoredAnswer(Answer):
     def response(self, value: Response) -> None:
         self._made = value
 
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-        return len(self._stored)
-
-    @property
-    def status(self) -> int:
-        """The status of the response."""
-        return int(self._status)
-
-    @property
-    def events(self) -> bool:
-        """Whether the response is an event stream."""
-        return bool(self._events)
-
     def _opened(self) -> Response:
-        status, head, times, length, events, _ = _HEAD.unpack_from(self._stored)
-        end = _HEAD.size + head
-        first, *lines = self._stored[_HEAD.size : end].decode("latin-1").split("\r\n")[:-1]
-        headers = tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))
-        came = self._stored[end : end + times]
-        return Response(
-            status,
-            (*headers, *source_headers("replayed", self.cassette)),
-            self._stored[end + times :],
-            first.split(" ", 2)[2],
-            events,
-            None if length < 0 else length,
-            tuple(map(int, came.split(b","))) if came else (),
+        stored = self._stored
+        if self._body:
+            return self._response(stored[: self._head], stored[self._body :])
+        _, head, times, length, _, _ = _HEAD.unpack_from(stored)
+        end = _SIZE + head
+        came = stored[end : end + times]
+        return self._response(stored[_SIZE:end], stored[end + times :])._replace(
+            length=None if length < 0 else length, times=tuple(map(int, came.split(b","))) if came else ()
         )
+
+    def _response(self, head: bytes, body: bytes) -> Response:
+        first, *lines = head.decode("latin-1").split("\r\n")[:-1]
+        headers = tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))
+        reason = first.split(" ", 2)[2]
+        return Response(self.status, (*headers, *source_headers("replayed", self.cassette)), body, reason, self.events)

@@ -17,7 +17,7 @@ import httptools
 from stubserver.answers import CLOSE, CONTINUE, HEAD, HOP_BY_HOP, HTTP10, ends_connection, render
 from stubserver.bodies import FIELD_LINES, TOKEN, Chunked, Limits, Sized, too_large
 from stubserver.errors import ProtocolError
-from stubserver.messages import Headers, Request
+from stubserver.messages import Headers, Notes, Request
 
 __all__ = [
     "CLOSE",
@@ -33,6 +33,7 @@ __all__ = [
     "render",
 ]
 
+_END: Final = b"\r\n\r\n"
 _REQUEST_LINE: Final = re.compile(TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\n")
 _BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])(?::[0-9]{0,5})?")
@@ -67,6 +68,8 @@ class RequestParser:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._heads = _heads.setdefault(limits, {})
+        self.notes: Notes = {}
+        """Those of the head of the request that was returned last."""
         self._buffer = bytearray()
         self._scanned = 0
         self._empty_lines = 0
@@ -104,11 +107,12 @@ class RequestParser:
 
         What :meth:`receive` and :meth:`next_request` would give, without a way through the buffer.
         """
-        end = data.find(b"\r\n\r\n") + 4
-        head = self._heads.get(data[:end])
-        if head is None or head.length != len(data) - end:
+        raw, mark, body = data.partition(_END)
+        head = self._heads.get(raw)
+        if head is None or head.length != len(body) or not mark:
             return None
-        request = Request(head.method, head.target, head.fields, data[end:], "http", head.authority)
+        request = Request(head.method, head.target, head.fields, body, "http", head.authority)
+        self.notes = head.notes
         return Parsed(request, head.flags)
 
     def next_request(self) -> Parsed | None:
@@ -122,6 +126,7 @@ class RequestParser:
         if head is None or body is None or not body.take(self._buffer):
             return None
         self._head = self._body = None
+        self.notes = head.notes
         target, headers = head.target, head.fields
         request = Request(head.method, target, headers, body.content(), "http", head.authority)
         return Parsed(request, head.flags)
@@ -129,7 +134,7 @@ class RequestParser:
     def _take_head(self) -> bool:
         buffer = self._buffer
         self._skip_empty_lines()
-        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        end = buffer.find(_END, max(0, self._scanned - 3))
         if end < 0 or end + 4 > self._limits.head:
             self._check_partial_head(end)
             self._scanned = len(buffer)
@@ -137,7 +142,7 @@ class RequestParser:
         raw = bytes(buffer[: end + 4])
         del buffer[: end + 4]
         self._scanned = self._empty_lines = 0
-        head = self._heads.get(raw)
+        head = self._heads.get(raw[: -len(_END)])
         if head is None:
             head = _Head(raw, self._limits)
             self._remember(raw, head)
@@ -150,7 +155,7 @@ class RequestParser:
         if len(raw) <= _LONGEST_HEAD_KEPT and not head.expects_continue:
             if len(self._heads) >= _HEADS_KEPT:
                 self._heads.clear()
-            self._heads[raw] = head
+            self._heads[raw[: -len(_END)]] = head
 
     def _skip_empty_lines(self) -> None:
         """Skip a few empty lines before a request (RFC 9112, 2.2); more are no HTTP."""
@@ -180,7 +185,8 @@ class _Head:
     """A request's head, checked and taken apart. ``length`` is that of the body, None for one in chunks."""
 
     __slots__ = (
-        *("_names", "_raw_target", "authority", "expects_continue", "fields", "flags", "length", "method", "target"),
+        *("_names", "_raw_target", "authority", "expects_continue", "fields", "flags", "length", "method", "notes"),
+        "target",
     )
 
     def __init__(self, raw: bytes, limits: Limits) -> None:
@@ -191,6 +197,7 @@ class _Head:
         if version not in (b"1.1", b"1.0"):
             raise ProtocolError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
         self._raw_target = b""
+        self.notes: Notes = {}
         fields: list[tuple[str, str]] = []
         self._parse(raw, fields, limits)
         if len(fields) > limits.fields:
@@ -288,6 +295,7 @@ class _Head:
 
 
 _heads: dict[Limits, dict[bytes, _Head]] = {}
+"""Heads that came before, by their bytes without the empty line that ends them."""
 
 
 class _Sink:

@@ -63,7 +63,7 @@ class Stage:
         for recording in opened.playlist:
             stored = recording.stored()
             assert stored is not None, recording.label
-            assert StoredAnswer(stored, "").response.body == replayed(recording.response(), "").body
+            assert StoredAnswer(stored, "", 1).response.body == replayed(recording.response(), "").body
         assert opened.tend() == []
         opened.close()
 

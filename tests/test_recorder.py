@@ -14,10 +14,10 @@ from tapes import ask, chunks, completion, events, recorded, request, tape
 from stubserver import recorder as recorder_module
 from stubserver.canonical import Rules
 from stubserver.cassettes.library import Library
-from stubserver.cassettes.playlist import Played
+from stubserver.cassettes.playlist import Exhausted, Played
 from stubserver.cassettes.recordings import CassetteFile
 from stubserver.messages import Answer, Request, header
-from stubserver.recorder import Fallback, Recorder, source_headers
+from stubserver.recorder import Recorder, source_headers
 
 RULES = Rules()
 STREAM = events(*chunks({"role": "assistant", "content": ""}, {"content": "Hi"}))
@@ -31,18 +31,18 @@ class Stage:
         self.library = Library([tape(folder / "tapes" / "chat.yaml", *items).parent], RULES, **options)
         self.recorder = Recorder(RULES, status)
 
-    def decide(self, made: Request) -> Played | Fallback:
-        return self.recorder.decide(self.library.playlist, RULES.key(made), made)
+    def find(self, made: Request) -> Played | Exhausted | None:
+        return self.library.playlist.play(RULES.key(made), made)
 
     def play(self, made: Request, accepted: str = "") -> Answer:
-        decision = self.decide(made)
-        assert isinstance(decision, Played)
-        return self.recorder.replayed(decision, made, accepted)
+        found = self.find(made)
+        assert isinstance(found, Played)
+        return self.recorder.replayed(found, made, accepted)
 
     def miss(self, made: Request) -> Answer:
-        decision = self.decide(made)
-        assert isinstance(decision, Fallback)
-        return self.recorder.unmatched(self.library.playlist, RULES.key(made), made, decision)
+        found = self.find(made)
+        assert not isinstance(found, Played)
+        return self.recorder.unmatched(self.library.playlist, RULES.key(made), made, found)
 
     def lose(self) -> None:
         """Take the file away while it is served."""
@@ -98,7 +98,7 @@ def test_the_same_answer_kept_twice_counts_once(tmp_path: Path) -> None:
     stage = Stage(tmp_path, recorded(ask()))
     first = stage.play(request(ask()))
     bytes_kept = stage.recorder._made_bytes
-    stage.recorder._keep(stage.library.playlist.recordings[0], "", first, 10**9)
+    stage.recorder._keep((stage.library.files[0].serial, 1, ""), first, 10**9)
     assert stage.recorder._made_bytes == bytes_kept > 0
 
 
@@ -187,8 +187,7 @@ def test_a_miss_is_an_error_that_says_what_came_nearest(tmp_path: Path, status: 
 def test_what_was_used_up_is_named(tmp_path: Path) -> None:
     stage = Stage(tmp_path, recorded(ask()), on_exhausted="error")
     stage.play(request(ask()))
-    decision = stage.decide(request(ask()))
-    assert decision == Fallback(stage.library.playlist.recordings[0])
+    assert stage.find(request(ask())) == Exhausted(stage.library.playlist.recordings[0])
     assert "was played" in json.loads(stage.miss(request(ask())).response.body)["error"]["message"]
 
 

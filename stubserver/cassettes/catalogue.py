@@ -25,6 +25,7 @@ __all__ = ["Catalogue", "Sizes", "Tables"]
 _ROW_BITS: Final = 32
 _ROW: Final = (1 << _ROW_BITS) - 1
 _HALVES: Final = Struct("<QQ")
+_WHOLE: Final = Struct("<QQQ")
 _Index = TypeVar("_Index")
 
 Sizes = dict[bytes, tuple[list[int], dict[int, Words]]]
@@ -60,6 +61,8 @@ class Catalogue:
         self._keys, self._loose, self._by_route = tables.keys, tables.loose, tables.by_route
         self._routes, self._sizes = tables.routes, tables.sizes
         self.reels: list[Reel] = []
+        self.empty = True
+        """Whether there is no recording at all."""
         self.publish(self.prepare([*filter(None, self._reels), *reels]))
 
     def __len__(self) -> int:
@@ -90,6 +93,7 @@ class Catalogue:
                 self._dead += len(gone)
         self._rank = {slot: rank for rank, slot in enumerate(wanted)}
         self.reels = reels
+        self.empty = not any(reels)
 
     @property
     def stale(self) -> bool:
@@ -109,6 +113,7 @@ class Catalogue:
                 self.publish(self.prepare([*self.reels, reel]))
             else:
                 self._extend(self._places[id(reel)], reel, len(reel) - 1)
+                self.empty = False
 
     def _extend(self, slot: int, reel: Reel, first: int) -> None:
         entry = (slot << _ROW_BITS) + first
@@ -137,6 +142,17 @@ class Catalogue:
             yield from reel
 
     # -- lookups: entries in recorded order
+
+    def only(self, key: bytes) -> Recording | None:
+        """Return the recording of a match key that is the only one of its number: nearly all are, and soon found."""
+        route, body, _ = _WHOLE.unpack(key)
+        entry = self._keys.last(route ^ body or 1)
+        slot = entry >> _ROW_BITS
+        reel = self._reels[slot] if slot in self._rank else None
+        if reel is None or not self._keys.is_alone(entry):
+            return None
+        found = reel.at(entry & _ROW)
+        return found if found.key == key else None
 
     def find(self, key: bytes) -> list[int]:
         """Return the recordings of a key."""

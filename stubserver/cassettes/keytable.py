@@ -109,16 +109,27 @@ class KeyTable:
                 grown[place], moved[place] = number, entry
         self._slots = grown, moved
 
-    def find(self, number: int) -> list[int]:
-        """Return the entries of a number, in order."""
+    def last(self, number: int) -> int:
+        """Return the last entry of a number; 0 when there is none."""
         numbers, last = self._slots
         mask = len(numbers) - 1
         place = number & mask
-        while numbers[place] != number:
-            if not numbers[place]:
-                return []
+        while (found := numbers[place]) != number:
+            if not found:
+                return 0
             place = (place + 1) & mask
-        end = last[place]
+        return last[place]
+
+    def is_alone(self, entry: int) -> bool:
+        """Tell whether an entry is the only one of its number."""
+        links, row = self._links.get(entry >> _ROW_BITS), entry & _ROW
+        return links is None or row >= len(links) or not links[row]
+
+    def find(self, number: int) -> list[int]:
+        """Return the entries of a number, in order."""
+        end = self.last(number)
+        if not end:
+            return []
         found, entry = [], self._next(end)
         while entry != end:
             found.append(entry)

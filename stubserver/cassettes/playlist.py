@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from stubserver.canonical import KEY_SIZE, Rules, asks_for_stream, route_key
+from stubserver.canonical import ROUTE_SIZE, Rules, asks_for_stream, route_key
 from stubserver.cassettes.catalogue import Catalogue, Tables
 from stubserver.cassettes.positions import Positions
 from stubserver.cassettes.recordings import Recording, Reel, any_route
@@ -107,6 +107,9 @@ class _Queue:
             self._round += 1
 
 
+_Kept = TypeVar("_Kept", _Queue, Played)
+
+
 class Playlist:
     """Recordings with their positions: what was played how often. Thread-safe.
 
@@ -157,34 +160,27 @@ class Playlist:
         return iter(self._catalogue)
 
     def __bool__(self) -> bool:
-        return any(self._catalogue.reels)
+        return not self._catalogue.empty
 
     def add(self, reel: Reel) -> None:
         """Take in a recording that was just made and appended to *reel*: it counts as played."""
         with self._lock:
             self._catalogue.add(reel)
-            self._queues.clear()
-            self._positions.add(reel[-1].mark ^ self._salt)
+            made = reel[-1]
+            for known in (made.key, made.key[:ROUTE_SIZE]):
+                self._queues.pop(known, None)
+            self._positions.add(made.mark ^ self._salt)
 
     def play(self, key: bytes, request: Request) -> Played | Exhausted | None:
         """Find the recording for *request*, whose key is *key*, and mark it as played; None when there is none."""
         queue = self._queues.get(key)
-        if (
-            isinstance(queue, Played)
-            and self._policy is OnExhausted.LAST
-            and self._positions.again(queue.recording.mark ^ self._salt)
-        ):
-            return queue  # what was played before and is alone with its key needs no lock
-        with self._lock:
-            queue = self._queues.get(key) or self._queue(key, self._catalogue.find)
-            if isinstance(queue, Played):
-                return self._play_alone(queue)
-            if queue is not None:
-                recording = queue.take(self._positions, self._salt, self._policy)
-                if recording is None:
-                    return Exhausted(queue.last)
-                self._positions.add(recording.mark ^ self._salt)
-                return Played(recording)
+        if not isinstance(queue, Played):
+            with self._lock:
+                queue = self._queues.get(key) or self._queue(key)
+                if isinstance(queue, _Queue):
+                    return self._take(queue)
+        if queue is not None:
+            return self._play_alone(queue)
         request = self._scrub(request)  # a recording holds no secrets: a request that does is compared without
         self._catalogue.get_ready(drift=self._drift)  # before the lock: at the first miss, it takes a while
         with self._lock:
@@ -193,31 +189,46 @@ class Playlist:
     def plays_next(self, key: bytes) -> bool:
         """Tell whether :meth:`play` would find a recording that is alone with its key; False is not certain."""
         with self._lock:
-            queue = self._queues.get(key) or self._queue(key, self._catalogue.find)
+            queue = self._queues.get(key) or self._queue(key)
             if not isinstance(queue, Played):
                 return False
             return self._policy is not OnExhausted.ERROR or not self._positions.get(queue.recording.mark ^ self._salt)
 
+    def _take(self, queue: _Queue) -> Played | Exhausted:
+        recording = queue.take(self._positions, self._salt, self._policy)
+        if recording is None:
+            return Exhausted(queue.last)
+        self._positions.add(recording.mark ^ self._salt)
+        return Played(recording)
+
     def _play_alone(self, played: Played) -> Played | Exhausted:
-        """Play the only recording of its key: all but a few are, and nothing has to be looked for."""
-        mark = played.recording.mark ^ self._salt
-        if self._policy is OnExhausted.ERROR and self._positions.get(mark):
-            return Exhausted(played.recording)
-        self._positions.add(mark)
+        """Play the only recording of its key: all but a few are, and one that was played before needs no lock."""
+        mark, positions = played.recording.mark ^ self._salt, self._positions
+        once = self._policy is OnExhausted.ERROR
+        if once or not positions.again(mark):
+            with self._lock:
+                if once and positions.get(mark):
+                    return Exhausted(played.recording)
+                positions.add(mark)
         return played
 
-    def _queue(self, key: bytes, find: Callable[[bytes], list[int]]) -> _Queue | Played | None:
-        """Return the recordings of a key, or of a route (which is shorter); None when there are none.
-
-        Played is how the only recording of a key is played, each time.
-        """
-        entries = find(key)
+    def _queue(self, key: bytes) -> _Queue | Played | None:
+        """Return the recordings of a key, None when there are none; Played is how the only one is played, each time."""
+        recording = self._catalogue.only(key)
+        if recording is not None:
+            return self._remember(key, Played(recording))
+        entries = self._catalogue.find(key)
         if not entries:
             return None
-        if len(entries) == 1 and len(key) == KEY_SIZE:
-            queue: _Queue | Played = Played(self._catalogue.at(entries[0]))
-        else:
-            queue = _Queue(self._catalogue, entries)
+        if len(entries) == 1:
+            return self._remember(key, Played(self._catalogue.at(entries[0])))
+        return self._remember(key, _Queue(self._catalogue, entries))
+
+    def _queue_of_route(self, route: bytes) -> _Queue | None:
+        entries = self._catalogue.find_route(route)
+        return self._remember(route, _Queue(self._catalogue, entries)) if entries else None
+
+    def _remember(self, key: bytes, queue: _Kept) -> _Kept:
         queues = self._queues
         if len(queues) <= _QUEUES // 2 or not self._newcomers.add(key):
             queues[key] = queue
@@ -226,7 +237,7 @@ class Playlist:
         return queue
 
     def _second_look(self, key: bytes, request: Request) -> Played | Exhausted | None:
-        routes = self._same_routes(key[:8], request)
+        routes = self._same_routes(key[:ROUTE_SIZE], request)
         stream = asks_for_stream(request)
         body = self._rules.loose_body_key(request)
         found = self._catalogue.find_second(route + body for route in routes)
@@ -251,7 +262,7 @@ class Playlist:
 
     def _drifted(self, routes: Iterable[bytes], *, stream: bool) -> Played | None:
         for route in routes:
-            queue = self._queues.get(route) or self._queue(route, self._catalogue.find_route)
+            queue = self._queues.get(route) or self._queue_of_route(route)
             recording = None
             if isinstance(queue, _Queue):
                 recording = queue.take(self._positions, self._salt, OnExhausted.ERROR)
@@ -267,7 +278,7 @@ class Playlist:
 
     def similar(self, key: bytes, request: Request, most: int) -> list[Recording]:
         """Return at most *most* recordings that may be near *request*: of its route first, nearest in length first."""
-        return self._catalogue.of_size(key[:8], len(request.body), most)
+        return self._catalogue.of_size(key[:ROUTE_SIZE], len(request.body), most)
 
     def unplayed(self) -> list[Recording]:
         """Return the recordings that were never played, in order."""

@@ -116,13 +116,17 @@ class Positions:
 
     def again(self, mark: int) -> bool:
         """Count one more play of what was played before, without the lock; False, and nothing done, for others."""
-        place = self._find(mark)
-        count = self._counts[place * self._lanes + self._lane]
-        if not (self._marks[place] and count):
-            return False
-        if count < _MOST:
-            self._counts[place * self._lanes + self._lane] = count + 1
-        return True
+        marks, mask = self._marks, self._mask
+        place = mark & mask
+        while (found := marks[place]) != mark:  # as _find, in half the time
+            if not found:
+                return False
+            place = (place + 1) & mask
+        mine = place * self._lanes + self._lane
+        count = self._counts[mine]
+        if 0 < count < _MOST:
+            self._counts[mine] = count + 1
+        return count > 0
 
     def add(self, mark: int) -> None:
         """Count one more play. What no longer fits into shared memory is not counted."""

@@ -37,13 +37,14 @@ __all__ = [
 _PLACEHOLDER_LENGTH: Final = 64
 _SERIALS: Final = count()
 _Part = TypeVar("_Part")
+_new = tuple.__new__
 _ALL_BITS: Final = 2**64 - 1
 # key, the body's half of the loose key, normal route, offset, place, number, length, check, size, flags
 _ROW: Final = Struct("<24s16s8sQQIIIII")
 ROW_SIZE: Final = _ROW.size
 """So many bytes of memory a recording takes."""
 _PLACE: Final = Struct("<Q")
-_KEY: Final = Struct("<QQQ")
+_BODY: Final = Struct("<8xQ8x")  # the first half of the body's part of a key
 _PLACE_AT: Final = 24 + 16 + 8 + 8
 _ITEM: Final = Struct("<48xQ8x4x4xI8x")  # offset, check
 _PLACES: Final = Struct(f"<{_PLACE_AT}xQ{_ROW.size - _PLACE_AT - 8}x")
@@ -160,12 +161,13 @@ class Reel(Sequence[Recording]):
     def at(self, row: int) -> Recording:
         """Return the recording in one row."""
         file = self.file
-        found = _ROW.unpack_from(self.data, row * _ROW.size)
+        found = _ROW.unpack_from(self.data, row * ROW_SIZE)
         key, loose, normal, offset, place, number, length, check, size, flags = found
         loose = key[:ROUTE_SIZE] + loose if flags & _LOOSE else key
         stream, kept = flags & _STREAM != 0, self._kept.get(row) if self._kept else None
-        mark = hash((file.mark, number, check, *_KEY.unpack(key))) & _ALL_BITS or 1
-        return Recording(file, number, offset, length, check, key, loose, normal, stream, size, kept, row, place, mark)
+        mark = hash((file.mark, number, check, *_BODY.unpack(key))) & _ALL_BITS or 1
+        values = file, number, offset, length, check, key, loose, normal, stream, size, kept, row, place, mark
+        return _new(Recording, values)  # in half the time that a call of the class takes
 
     def append(self, made: Recording) -> None:
         """Take in one more recording of the file."""

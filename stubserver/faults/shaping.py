@@ -162,7 +162,8 @@ class Faults:
         done = "; ".join(each.rule.what for each in (*timing, *((main,) if main is not None else ())))
         if not done:
             return shaped if pacer is None else pacer(asked.request, shaped)
-        answer.fault = done if answer.forwarded else answer.fault  # it is this one that the journal has
+        if answer.forwarded:
+            answer.fault = done  # it is this one that the journal has
         shaped = with_headers(shaped, (*shaped.response.headers, (_SHOWN, done))).changed(fault=done)
         if timing or (main is not None and main.rule.kind.family == "sending"):
             return _scripted(asked.request, shaped, timing, main, pacer)
