@@ -11,9 +11,8 @@ A *loose* key leaves out more (ids that a server made, the stream mode) and is l
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
@@ -23,16 +22,15 @@ import orjson
 
 from stubserver import fields
 from stubserver.errors import UsageError
+from stubserver.jsonvalue import DEEPEST, LONG_NUMBER, NOT_JSON, json_value
 from stubserver.messages import Request
 
 __all__ = [
     "DEFAULT_MATCH_ON",
     "MATCHERS",
-    "NOT_JSON",
     "VOLATILE",
     "Rules",
     "asks_for_stream",
-    "json_value",
     "normal_path",
 ]
 
@@ -55,17 +53,11 @@ VOLATILE: Final = frozenset(
 
 _MAY_GO: Final = VOLATILE | {"stream"}
 
-NOT_JSON: Final = object()
-"""What :func:`json_value` returns for a body that is no JSON object or array."""
-
 ROUTE_SIZE: Final = 8
 _BODY_SIZE: Final = 16
 _MOST_ROUTES: Final = 4096
 KEY_SIZE: Final = ROUTE_SIZE + _BODY_SIZE
 
-# orjson reads integers beyond 64 bits as floats, which would make different numbers equal: those bodies go to json.
-_DIGITS_ALIKE: Final = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))  # noqa: PLR2004  # "0" to "9"
-_LONG_NUMBER: Final = b"0" * 16
 # Digits and points, and the letter of an exponent: enough to tell in which bodies a number may have two spellings.
 _NUMBERS_ALIKE: Final = bytes(48 if chr(b) in "0123456789." else 101 if chr(b) in "eE" else 32 for b in range(256))
 # Versions of orjson differ in this. Where it is another way, canonical bodies are made the longer one.
@@ -79,9 +71,6 @@ _PREFIX: Final = re.compile(r"(?:/v1(?=/|$)|/openai/v1(?=/|$)|/openai/deployment
 _BOUNDARY: Final = re.compile(rb"--([^\r\n]{1,70})\r\n")
 _BEYOND_TARGET: Final = frozenset({"scheme", "host", "port", "headers", "uri"})
 
-_DEEPEST: Final = 200
-"""So many levels of JSON are walked. A fixed number: whether two requests match must not hang on the stack's depth."""
-
 
 def normal_path(path: str) -> str:
     """Return *path* without ``/v1``, ``/openai/v1`` or Azure's ``/openai/deployments/<name>`` in front, decoded."""
@@ -90,63 +79,12 @@ def normal_path(path: str) -> str:
     return unquote(rest) or "/"
 
 
-def json_value(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """Parse *body* as a JSON object or array; anything else, and JSON of more than 200 levels, is NOT_JSON.
-
-    Exact: integers of any size keep their value (orjson alone would round those beyond 64 bits), and a number that
-    no float can hold makes the body NOT_JSON rather than infinite.
-    """
-    if body.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] not in (b"{", b"["):
-        return NOT_JSON
-    value = _parsed(body)
-    # Only a body with so many brackets can be too deep: all others are spared the walk.
-    return NOT_JSON if body.count(b"[") + body.count(b"{") > _DEEPEST and _too_deep(value) else value
-
-
-def _parsed(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    if _LONG_NUMBER not in body.translate(_DIGITS_ALIKE):
-        try:
-            return orjson.loads(body)
-        except ValueError:
-            pass  # lone surrogates and a byte order mark are refused by orjson alone
-    try:
-        # Decoded here: json would take bytes in UTF-16 and UTF-32 too, which nothing else here reads.
-        text = body.decode("utf-8-sig", "surrogatepass")
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-    except (ValueError, RecursionError):
-        return NOT_JSON
-
-
-def _too_deep(value: Any) -> bool:  # noqa: ANN401  # any JSON value
-    level = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(_DEEPEST):
-        level = [child for parent in level for child in _children(parent) if isinstance(child, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
-def _children(parent: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return parent.values() if isinstance(parent, dict) else parent
-
-
 def asks_for_stream(request: Request) -> bool:
     """Tell whether the request's JSON body says ``"stream": true`` at its top level."""
     if not _STREAM.search(request.body):
         return False
     value = json_value(request.body)
     return isinstance(value, dict) and value.get("stream") is True
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(name)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(text)
-    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +203,7 @@ def _straight(body: bytes) -> bytes | None:
         return None
     if _PLUS in canonical and b"e+" in canonical:
         return None
-    deep = len(canonical) > 2 * _DEEPEST and canonical.count(b"[") + canonical.count(b"{") > _DEEPEST
+    deep = len(canonical) > 2 * DEEPEST and canonical.count(b"[") + canonical.count(b"{") > DEEPEST
     return None if deep else canonical
 
 
@@ -283,7 +221,7 @@ def _may_be_whole(body: bytes) -> bool:
     if b".0" in body:
         return True
     alike = body.translate(_NUMBERS_ALIKE)
-    return b"0e" in alike or _LONG_NUMBER in alike
+    return b"0e" in alike or LONG_NUMBER in alike
 
 
 def route_key(route: str) -> bytes:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from stubserver import sse
-from stubserver.canonical import NOT_JSON, json_value
+from stubserver.jsonvalue import NOT_JSON, json_value
 from stubserver.matchers import short
 from stubserver.messages import Response, header
 

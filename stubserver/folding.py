@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from stubserver import sse
-from stubserver.canonical import json_value
 from stubserver.dummy.errors import json_bytes
 from stubserver.dummy.tokens import split
+from stubserver.jsonvalue import json_value
 from stubserver.messages import Headers, Response, without_headers
 
 __all__ = ["folded", "unfolded"]

@@ -75,7 +75,7 @@ class Entry:
     @property
     def note(self) -> str:
         """Why no answer was found, as the error says it, or why one was not recorded; else empty."""
-        from stubserver.canonical import json_value  # noqa: PLC0415  # start-up: only a reader needs it
+        from stubserver.jsonvalue import json_value  # noqa: PLC0415  # start-up: only a reader needs it
 
         if self._answer.note:
             return self._answer.note

@@ -10,11 +10,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple
 
-from stubserver.canonical import json_value, normal_path
+from stubserver.canonical import normal_path
 from stubserver.cassettes.library import Library, rank_name
 from stubserver.cassettes.serializer import serializer
 from stubserver.cassettes.writer import Fsync, Writer, item_text, repair
 from stubserver.errors import CassetteError, UsageError
+from stubserver.jsonvalue import json_value
 from stubserver.keeping import KEPT_STATUSES, decoded, why_not
 from stubserver.messages import Headers, Interaction, Request, Response, without_headers
 from stubserver.relay import Relayed

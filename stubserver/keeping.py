@@ -6,7 +6,7 @@ import zlib
 from typing import Final
 
 from stubserver import sse
-from stubserver.canonical import NOT_JSON, json_value
+from stubserver.jsonvalue import NOT_JSON, json_value
 from stubserver.messages import Headers, header
 
 __all__ = ["KEPT_STATUSES", "decoded", "why_not"]

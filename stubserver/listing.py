@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from stubserver.canonical import json_value
 from stubserver.cassettes.library import Library
 from stubserver.cassettes.recordings import Recording
 from stubserver.errors import CassetteError
+from stubserver.jsonvalue import json_value
 from stubserver.redaction import clean_text, secrets_of
 
 __all__ = ["problems", "row", "rows"]

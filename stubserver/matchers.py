@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from stubserver.canonical import NOT_JSON, Rules
+from stubserver.canonical import Rules
+from stubserver.jsonvalue import NOT_JSON
 from stubserver.messages import Headers, Request
 from stubserver.redaction import MARK, clean_headers, clean_text, clean_value, is_secret_member
 

@@ -12,7 +12,7 @@ _BYTE: Final = 255
 
 
 class Newcomers:
-    """One byte of the hash of each key that came lately, in 16 KB: what is asked for each request is to stay near at hand.
+    """One byte of the hash of each key that came lately, in 16 KB, which stay in the processor's cache.
 
     One in some hundred newcomers is taken for one that was here before.
     """

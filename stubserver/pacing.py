@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from stubserver import wire
-from stubserver.canonical import json_value
 from stubserver.errors import UsageError
+from stubserver.jsonvalue import json_value
 from stubserver.messages import Answer, Request, Response, Step
 
 __all__ = ["Pace", "Pacer", "pace_of", "pacer_of"]

@@ -12,11 +12,12 @@ from typing import Final
 
 from stubserver import replay
 from stubserver.answers import printable, source_headers
-from stubserver.canonical import Rules, json_value
+from stubserver.canonical import Rules
 from stubserver.cassettes.playlist import Exhausted, Played, Playlist
 from stubserver.cassettes.recordings import Recording
 from stubserver.dummy.errors import envelope
 from stubserver.errors import CassetteError
+from stubserver.jsonvalue import json_value
 from stubserver.messages import Answer, Request, Response
 from stubserver.newcomers import Newcomers
 

@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from stubserver.canonical import json_value
 from stubserver.journal import Entry
+from stubserver.jsonvalue import json_value
 from stubserver.messages import Request, Response, header
 from stubserver.redaction import clean_text
 

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "stubserver"
 # From the ground up; a module may import from the floors below its own, and from its own.
 FLOORS = (
     ("__init__", "early", "errors", "messages", "threads", "poller", "loop", "line", "leaving", "newcomers"),
-    ("wrapped", "fields", "process"),
+    ("wrapped", "fields", "process", "jsonvalue"),
     ("canonical", "redaction", "sse", "bodies", "calls"),
     ("matchers", "answers"),
     ("wire", "scrubbing", "comparison", "upstream"),

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
-from stubserver.canonical import json_value
 from stubserver.dummy.usage import made_id, prompt_tokens, usage
+from stubserver.jsonvalue import json_value
 
 PARTS = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:,A"}}]
 

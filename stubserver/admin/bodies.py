@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from stubserver.canonical import json_value
 from stubserver.journal import cut_body
+from stubserver.jsonvalue import json_value
 from stubserver.messages import Headers, Request, Response
 from stubserver.redaction import MARK, clean_headers, clean_text, is_secret_member
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from stubserver.canonical import NOT_JSON, json_value
 from stubserver.dummy.errors import envelope
+from stubserver.jsonvalue import NOT_JSON, json_value
 from stubserver.messages import Headers, Request, Response, header
 
 __all__ = ["Call", "RefusedError", "call_of", "json_body", "whole"]

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from stubserver import sse
 from stubserver.admin.bodies import message, shown_json
-from stubserver.canonical import json_value
 from stubserver.journal import Entry
+from stubserver.jsonvalue import json_value
 from stubserver.messages import Response
 from stubserver.redaction import clean_text
 

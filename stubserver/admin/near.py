@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stubserver.app import NAMED
-from stubserver.canonical import json_value
 from stubserver.cassettes.playlist import Exhausted, Played, Playlist
 from stubserver.errors import CassetteError
 from stubserver.journal import Entry
+from stubserver.jsonvalue import json_value
 from stubserver.matchers import NearMiss, differences
 from stubserver.messages import Request
 from stubserver.misses import miss, near_misses

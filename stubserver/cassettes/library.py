@@ -15,7 +15,8 @@ from urllib.parse import unquote
 from stubserver.canonical import Rules
 from stubserver.cassettes.playlist import OnExhausted, Playlist, clean_secrets
 from stubserver.cassettes.positions import Positions
-from stubserver.cassettes.recordings import CassetteFile, Recording, Reel, Stamp, normal_route, recording_of, stamp_of
+from stubserver.cassettes.recordings import CassetteFile, Recording, Reel, Stamp, recording_of, stamp_of
+from stubserver.cassettes.routes import normal_route
 from stubserver.errors import CassetteError, NotACassetteError, UsageError
 from stubserver.messages import Interaction, Request
 

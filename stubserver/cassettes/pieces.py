@@ -13,7 +13,8 @@ from typing import BinaryIO, Final, NamedTuple
 from stubserver.canonical import Rules
 from stubserver.cassettes import reader
 from stubserver.cassettes.items import read_item_request, read_item_response
-from stubserver.cassettes.recordings import CassetteFile, normal_routes, recording_of, stamp_of
+from stubserver.cassettes.recordings import CassetteFile, recording_of, stamp_of
+from stubserver.cassettes.routes import normal_routes
 from stubserver.errors import CassetteError
 from stubserver.messages import Response
 

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple, TypeVar
 from stubserver.canonical import ROUTE_SIZE, Rules, asks_for_stream, route_key
 from stubserver.cassettes.catalogue import Catalogue, Tables
 from stubserver.cassettes.positions import Positions
-from stubserver.cassettes.recordings import Recording, Reel, any_route
+from stubserver.cassettes.recordings import Recording, Reel
+from stubserver.cassettes.routes import any_route
 from stubserver.messages import Request
 from stubserver.newcomers import Newcomers
 

@@ -18,7 +18,8 @@ import orjson
 from stubserver.canonical import Rules
 from stubserver.cassettes import format as dialect
 from stubserver.cassettes.items import read_item_request
-from stubserver.cassettes.recordings import CassetteFile, Reel, normal_routes, recording_of, stamp_of
+from stubserver.cassettes.recordings import CassetteFile, Reel, recording_of, stamp_of
+from stubserver.cassettes.routes import normal_routes
 from stubserver.errors import CassetteError, NotACassetteError
 from stubserver.messages import Interaction, Request
 

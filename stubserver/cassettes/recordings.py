@@ -14,7 +14,7 @@ from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, overload
 
-from stubserver.canonical import KEY_SIZE, ROUTE_SIZE, Rules, asks_for_stream, route_key
+from stubserver.canonical import KEY_SIZE, ROUTE_SIZE, Rules, asks_for_stream
 from stubserver.errors import CassetteError
 from stubserver.messages import Interaction, Request, Response
 
@@ -27,14 +27,10 @@ __all__ = [
     "Recording",
     "Reel",
     "Stamp",
-    "any_route",
-    "normal_route",
-    "normal_routes",
     "recording_of",
     "stamp_of",
 ]
 
-_PLACEHOLDER_LENGTH: Final = 64
 _SERIALS: Final = count()
 _Part = TypeVar("_Part")
 _new = tuple.__new__
@@ -166,8 +162,9 @@ class Reel(Sequence[Recording]):
         loose = key[:ROUTE_SIZE] + loose if flags & _LOOSE else key
         stream, kept = flags & _STREAM != 0, self._kept.get(row) if self._kept else None
         mark = hash((file.mark, number, check, *_BODY.unpack(key))) & _ALL_BITS or 1
+        # In half the time that a call of the class takes.
         values = file, number, offset, length, check, key, loose, normal, stream, size, kept, row, place, mark
-        return _new(Recording, values)  # in half the time that a call of the class takes
+        return _new(Recording, values)
 
     def append(self, made: Recording) -> None:
         """Take in one more recording of the file."""
@@ -319,34 +316,3 @@ def stamp_of(path: str | Path) -> Stamp:
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def normal_route(request: Request, rules: Rules) -> bytes:
-    """Return what stands for the request's route without the path's prefix; a redacted URI stands for every path."""
-    if _is_placeholder(request):
-        return any_route(request.method)
-    return route_key(rules.route(request, normal=True))
-
-
-def normal_routes(rules: Rules) -> Callable[[bytes, Request], bytes]:
-    """Return :func:`normal_route` with a memory: most recordings of a file share one route."""
-    known: dict[bytes, bytes] = {}
-
-    def normal(route: bytes, request: Request) -> bytes:
-        found = known.get(route)
-        if found is None:
-            found = known[route] = normal_route(request, rules)
-        return found
-
-    return normal
-
-
-def any_route(method: str) -> bytes:
-    """Return what stands for every path."""
-    return route_key(f"{method.upper()} *")
-
-
-def _is_placeholder(request: Request) -> bool:
-    """Tell a URI that a recorder replaced by a mark, such as ``**REDACTED**``, from a path."""
-    mark = request.path[1:]
-    return not request.scheme and "/" not in mark and len(mark) < _PLACEHOLDER_LENGTH and not mark.isalnum()

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
-from stubserver.canonical import NOT_JSON, json_value
 from stubserver.dummy.errors import NOT_PARSED, APIError
+from stubserver.jsonvalue import NOT_JSON, json_value
 from stubserver.messages import Request
 
 __all__ = ["Check", "flag", "integer", "number", "parse", "require_model"]

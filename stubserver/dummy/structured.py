@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from stubserver.canonical import NOT_JSON, json_value
 from stubserver.dummy import body as read
 from stubserver.dummy import prompted
 from stubserver.dummy.errors import APIError, json_bytes
+from stubserver.jsonvalue import NOT_JSON, json_value
 
 __all__ = ["instance", "requested"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from stubserver.canonical import json_value
 from stubserver.dummy.errors import json_bytes
 from stubserver.faults.events import changed_data
+from stubserver.jsonvalue import json_value
 
 __all__ = ["breaker"]
 

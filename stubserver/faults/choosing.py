@@ -9,9 +9,10 @@ from functools import cached_property
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from stubserver.canonical import json_value, normal_path
+from stubserver.canonical import normal_path
 from stubserver.faults.draws import rng
 from stubserver.faults.spec import Match, Rule, When
+from stubserver.jsonvalue import json_value
 from stubserver.messages import Request
 
 __all__ = ["Asked", "Chooser", "Chosen"]

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Any, Final
 
 from stubserver import sse
-from stubserver.canonical import json_value
 from stubserver.dummy.errors import json_bytes
+from stubserver.jsonvalue import json_value
 
 __all__ = ["TRANSFORMS", "changed_data", "ends_stream"]
 

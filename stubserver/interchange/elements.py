@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from stubserver.canonical import json_value
+from stubserver.jsonvalue import json_value
 
 __all__ = ["LARGEST", "ElementsError", "Line", "elements", "lines", "root_keys", "value_of"]
 

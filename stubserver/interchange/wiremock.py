@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from stubserver.canonical import NOT_JSON, json_value
 from stubserver.cassettes.format import FormatError, request_of, response_of
 from stubserver.interchange import Carried, Lost
 from stubserver.interchange.elements import LARGEST, ElementsError, elements, root_keys, value_of
+from stubserver.jsonvalue import NOT_JSON, json_value
 from stubserver.keeping import decoded
 from stubserver.messages import Interaction, Request, Response, without_headers
 

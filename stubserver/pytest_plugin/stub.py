@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from stubserver.canonical import NOT_JSON, json_value
 from stubserver.errors import StubserverError
 from stubserver.journal import Entry, Journal
+from stubserver.jsonvalue import NOT_JSON, json_value
 from stubserver.options import StrPath, flat
 from stubserver.pytest_plugin import SINCE
 from stubserver.pytest_plugin.settings import Settings

@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from stubserver.canonical import json_value
 from stubserver.cassettes.recordings import Recording
 from stubserver.errors import CassetteError
 from stubserver.journal import Entry
+from stubserver.jsonvalue import json_value
 from stubserver.messages import Response, header
 from stubserver.pytest_plugin import OF_ITEM, OF_SESSION
 from stubserver.pytest_plugin.stub import StubFixture
