@@ -280,10 +280,10 @@ class Slow(App):
         super().__init__(Library(()))
         self.asked, self.let = threading.Event(), threading.Event()
 
-    def prepare(self, request: object) -> object:  # type: ignore[override]
+    def prepare(self, request: object, notes: object = None) -> object:  # type: ignore[override]
         self.asked.set()
         self.let.wait(PATIENCE)
-        return super().prepare(request)  # type: ignore[arg-type]
+        return super().prepare(request, notes)  # type: ignore[arg-type]
 
 
 def test_request_that_is_being_read_when_the_server_stops_is_answered_with_close() -> None:

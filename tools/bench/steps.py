@@ -184,7 +184,7 @@ class _Way:
             parsed = self._parser.next_request()
         if parsed is None:
             raise AssertionError(data)
-        prepared = self._app.prepare(parsed.request)
+        prepared = self._app.prepare(parsed.request, self._parser.notes)
         self._known.add(data, prepared, parsed.flags)
         return prepared, parsed.flags
 
