@@ -32,7 +32,7 @@ __all__ = ["Connection", "Owner", "ServerSettings"]
 
 _now = time.perf_counter
 _RECEIVE: Final = 65_536
-_LATE_SECONDS: Final = 0.005
+_LATE_SECONDS: Final = 0.002
 
 
 class ServerSettings(NamedTuple):
@@ -238,7 +238,9 @@ class Connection(Line):
                 if self._pauses(step) and (yield LEAVES if step.leaves else GONE):
                     return False  # the client has left
                 if step.data:
-                    when = yield from self.send(step.data)
+                    when, sent = _now(), self.send_now(step.data)
+                    if sent < len(step.data):
+                        when = yield from self.send(memoryview(step.data)[sent:])
                     for _ in range(count):
                         self._delivery.sent(when)
                 if step.end == "reset":
@@ -327,15 +329,16 @@ def _late_together(steps: Generator[Step]) -> Iterator[tuple[Step, int]]:
     """Yield each step with how many it stands for: those that are late already go out together."""
     step = next(steps, None)
     while step is not None:
-        parts, following = [step.data], None
+        following = None
         if step.delay < -_LATE_SECONDS and not step.end:
+            parts = [step.data]
             for following in steps:
                 if following.delay >= -_LATE_SECONDS or following.end:
                     break
                 parts.append(following.data)
             else:
                 following = None
-            yield step._replace(data=b"".join(parts)), len(parts)
+            yield (Step(step.delay, b"".join(parts)) if len(parts) > 1 else step), len(parts)
             step = following
         else:
             yield step, 1

@@ -149,6 +149,9 @@ class Journal:
         self._fair = most_bytes // max(most, 1) - _STREAM_COST
         """As long as no entry has larger bodies than this, the number of entries bounds their bytes as well."""
         self._unfair = False
+        self._slack = most_bytes // 16
+        self._unsettled = 0
+        """How many bytes came with large entries since all were counted, which takes a while: not more than slack."""
         self._number = 0
         self._cleared = 0
         self._lock = Lock()
@@ -169,19 +172,26 @@ class Journal:
         with self._lock:
             self._number += 1
             kept.append((self._number, now, request, answer, delivery or Delivery()))
-            if size > self._fair or (self._unfair and not self._number % _SETTLED_EVERY):
-                self._settle()
+            if size > self._fair or self._unfair:
+                self._count(size)
+
+    def _count(self, size: int) -> None:
+        """Count an entry in, where some are large."""
+        self._unsettled += size if size > self._fair else 0
+        if self._unsettled > self._slack or not self._number % _SETTLED_EVERY:
+            self._settle()
 
     def _settle(self) -> None:
         """Let the oldest entries go until what is left is small enough."""
         kept = self._kept
         sizes = [_size(one) for one in kept]
         total, gone = sum(sizes), 0
-        while total > self._most_bytes and gone < len(sizes) - 1:
+        while total > self._most_bytes - self._slack and gone < len(sizes) - 1:
             total -= sizes[gone]
             gone += 1
             kept.popleft()
         self._unfair = any(size > self._fair for size in sizes[gone:])
+        self._unsettled = max(0, total - self._most_bytes + self._slack)  # what could not go yet counts on
 
     def clear(self) -> None:
         """Forget the entries; the numbers go on."""
