@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -22,7 +22,7 @@ import orjson
 
 from stubserver import fields
 from stubserver.errors import UsageError
-from stubserver.jsonvalue import DEEPEST, LONG_NUMBER, NOT_JSON, json_value
+from stubserver.jsonvalue import DEEPEST, LONG_NUMBER, NOT_JSON, brackets, json_value
 from stubserver.messages import Request
 
 __all__ = [
@@ -150,7 +150,7 @@ class Rules:
     def key(self, request: Request) -> bytes:
         """Return the match key: 8 bytes of the route, 16 of the canonical body."""
         route = self._routes.get((request.method, request.target))
-        return (route or self._route_key(request)) + blake2b(self.body(request), digest_size=_BODY_SIZE).digest()
+        return (route or self._route_key(request)) + _digest(self.body(request))
 
     def _route_key(self, request: Request) -> bytes:
         key = route_key(self.route(request))
@@ -199,12 +199,11 @@ def _straight(body: bytes) -> bytes | None:
     except (ValueError, TypeError):
         return None
     # The search for one byte takes a tenth of that for two, and that from the end half of that from the begin.
-    if canonical.rfind(b"null") >= 0 or (_POINT in canonical and canonical.rfind(b".0") >= 0):
+    if canonical.rfind(b":null") >= 0 or (_POINT in canonical and canonical.rfind(b".0") >= 0):
         return None
     if _PLUS in canonical and b"e+" in canonical:
         return None
-    deep = len(canonical) > 2 * DEEPEST and canonical.count(b"[") + canonical.count(b"{") > DEEPEST
-    return None if deep else canonical
+    return None if len(canonical) > 2 * DEEPEST and brackets(canonical) > DEEPEST else canonical
 
 
 def _without_volatile(value: Any) -> Any:  # noqa: ANN401  # any JSON value
@@ -230,7 +229,8 @@ def route_key(route: str) -> bytes:
 
 
 def _digest(body: bytes) -> bytes:
-    return blake2b(body, digest_size=_BODY_SIZE).digest()
+    # Processors have instructions for SHA-256: of a long prompt it takes a third of the time that BLAKE2 does.
+    return sha256(body).digest()[:_BODY_SIZE]
 
 
 def _query(request: Request) -> str:

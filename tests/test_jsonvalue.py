@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stubserver.jsonvalue import NOT_JSON, json_value
+from stubserver.jsonvalue import NOT_JSON, brackets, json_value
 
 DEEP = 100_000
 
@@ -53,3 +53,8 @@ def test_json_is_read_exactly(body: bytes, value: Any) -> None:
 )
 def test_what_is_no_json_object_or_array(body: bytes) -> None:
     assert json_value(body) is NOT_JSON
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'[{"a": "[{"}]', b"[" * 300 + b"]" * 300])
+def test_brackets_are_counted(text: bytes) -> None:
+    assert brackets(text) == text.count(b"[") + text.count(b"{")

@@ -19,7 +19,7 @@ from stubserver.cassettes.answerfile import AnswerFile
 
 __all__ = ["Database"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the tables, of how keys are made and of how answers are stored: another one makes the index begin anew."""
 _MAGIC: Final = 0x57_55_42_53
 _WAIT_SECONDS: Final = 10.0
