@@ -11,6 +11,7 @@ Needs wrk and nginx. What is measured, and what the figures mean, stands in tool
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -112,6 +113,8 @@ def main() -> int:
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    # What is installed has its byte code; without it, every start would compile all of it anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         names = arguments.only or ((*PARTS, *IN_FULL) if arguments.full else PARTS)
         _run(names, QUICK if arguments.quick else FULL, quick=arguments.quick)

@@ -37,7 +37,7 @@ DISTURBED = 0.25
 """A round in which others took more of the machine than this part of a core is measured again..."""
 AGAIN = 40
 """... until so many were: on a machine that is never quiet, it cannot be helped."""
-WARM_UPS = 5
+WARM_UPS = 8
 RISING = 1.05
 """Warm-ups go on, not more often than that, while each brings so many times the answers of the one before."""
 SLOW = 100.0
