@@ -135,8 +135,10 @@ class App:
         """Tell whether the answer may wait for somebody else: an upstream, or whoever the admin API asks."""
         if prepared.admin or self.once is not None:
             return True
-        forwarder = self.forwarder
-        return forwarder is not None and (forwarder.always or not self.library.playlist.plays_next(prepared.key))
+        forwarder, key = self.forwarder, prepared.key
+        if forwarder is None:
+            return False
+        return forwarder.always or not key or not self.library.playlist.plays_next(key)
 
     def answer(self, prepared: Prepared, delivery: Delivery | None = None) -> Answer:
         """Answer a request and write it down. Never raises for anything that a client or a cassette holds.
