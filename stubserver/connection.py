@@ -20,7 +20,7 @@ from stubserver.answers import LiveFraming
 from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
 from stubserver.known import Known
-from stubserver.leaving import Leavers
+from stubserver.leaving import watching
 from stubserver.line import AT_ONCE, UPLOAD_SPEED, Line, Talk
 from stubserver.loop import Loop, report_mistake
 from stubserver.messages import Answer, Delivery, Live, Step
@@ -54,7 +54,6 @@ class Owner(Protocol):
     app: App
     settings: ServerSettings
     known: Known
-    leavers: Leavers
     loop: Loop
     threads: Threads
     stopping: bool
@@ -181,7 +180,7 @@ class Connection(Line):
         with ExitStack() as stack:
             if forwarder is not None:
                 leaves = partial(forwarder.interrupt, threading.get_ident())
-                stack.enter_context(self._server.leavers.watching(self._sock, leaves))
+                stack.enter_context(watching(self._loop, self._sock, leaves))
             answer = self._app.answer(prepared, self._delivery)
             if answer.script is not None:  # it may wait for the upstream between its steps
                 return self.follow(self._perform(answer.script(answer.response, flags), answer, flags))

@@ -21,7 +21,6 @@ from stubserver.app import App
 from stubserver.connection import Connection, ServerSettings
 from stubserver.errors import UsageError
 from stubserver.known import Known
-from stubserver.leaving import Leavers
 from stubserver.line import busy
 from stubserver.loop import Loop
 from stubserver.poller import ACCEPT, GONE
@@ -77,7 +76,6 @@ class Server(ThreadingHTTPServer):
         self.app = app
         self.settings = settings
         self.known = Known()
-        self.leavers = Leavers()
         self.threads = Threads()
         self.stopping = False
         self.owned = True
@@ -183,7 +181,6 @@ class Server(ThreadingHTTPServer):
             if self._connections:
                 self.loop.run(lambda: not self._connections, seconds)
         self.threads.end(_END_SECONDS)
-        self.leavers.end()
         self.loop.close()
 
     def ended(self, connection: Connection) -> None:
@@ -251,7 +248,6 @@ class Server(ThreadingHTTPServer):
         self.loop.let_go()  # first: what is closed from here on is closed in this process alone
         for connection in list(self._connections):
             connection.let_go()
-        self.leavers.let_go()
         self.server_close()
 
 
