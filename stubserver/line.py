@@ -111,7 +111,7 @@ class Line:
         """Let the loop lead, from now on."""
         try:
             self._loop.attach(self, wanted)
-        except OSError:  # the system watches no more of them, or the server has ended
+        except (OSError, ValueError):  # the system watches no more of them, or the server has ended
             self._talk.close()
 
     # -- sending and waiting

@@ -67,6 +67,7 @@ class Loop:
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
         self._poller = new_poller()
+        self.leaving = self._poller.leaving
         self._sources: dict[int, Source] = {}
         self._parked: set[int] = set()
         self._ready: deque[int] = deque()
@@ -101,10 +102,10 @@ class Loop:
     def detach(self, source: Source) -> None:
         """Wait for nothing on a source; in its turn, or when nobody else can have it."""
         if source.watched and not self._ended:
-            source.watched = 0
-            if self._sources.get(source.descriptor) is source:
-                del self._sources[source.descriptor]
-            with self._lock:
+            with self._lock:  # in one step for those that park it, or no longer do
+                source.watched = 0
+                if self._sources.get(source.descriptor) is source:
+                    del self._sources[source.descriptor]
                 self._parked.discard(source.descriptor)
             self._poller.forget(source.descriptor)
 

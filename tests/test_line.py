@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 from raw import PATIENCE, eventually
@@ -59,24 +59,28 @@ class Echo(Line):
 
 
 @contextmanager
-def talking(timeout: float = PATIENCE) -> Iterator[tuple[Echo, socket.socket]]:
+def led() -> Iterator[tuple[Loop, Threads]]:
+    """Lead a loop in a thread of its own within the block."""
     threads, ended = Threads(), threading.Event()
     loop = Loop(threads)
     leading = threading.Thread(target=loop.run, args=(ended.is_set,))
     leading.start()
-    with ExitStack() as stack:
-        ours, client = socket.socketpair()
-        stack.enter_context(ours)
-        stack.enter_context(client)
-        client.settimeout(PATIENCE)
-        line = Echo(ours, loop, threads, timeout)
-        line.begin()
-        yield line, client
+    yield loop, threads
     ended.set()
     loop.wake()
     leading.join(PATIENCE)
     threads.end(PATIENCE)
     loop.close()
+
+
+@contextmanager
+def talking(timeout: float = PATIENCE) -> Iterator[tuple[Echo, socket.socket]]:
+    ours, client = socket.socketpair()
+    with ours, client, led() as (loop, threads):  # the sockets are closed when nobody leads any more
+        client.settimeout(PATIENCE)
+        line = Echo(ours, loop, threads, timeout)
+        line.begin()
+        yield line, client
 
 
 def ask(client: socket.socket, text: bytes) -> bytes:
@@ -147,3 +151,31 @@ def test_an_interrupted_line_ends() -> None:
         assert ask(client, b"hello") == b"hello"
         line.interrupt(busy_too=False)
         assert eventually(lambda: line.ended)
+
+
+def test_a_job_that_outlives_the_loop_ends_without_a_word() -> None:
+    """As when a server ends while an upstream is connected to; a mistake in the thread would fail this test."""
+    threads, begun, closed = Threads(), threading.Event(), threading.Event()
+    loop = Loop(threads)
+    ours, client = socket.socketpair()
+
+    def reply(self: Echo, _: bytes) -> Talk[None]:
+        yield begun_and_closed
+        yield from self.send(b"done")
+
+    def begun_and_closed() -> None:
+        begun.set()
+        loop.wake()
+        assert closed.wait(PATIENCE)
+
+    with ours, client, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Echo, "_reply", reply)
+        line = Echo(ours, loop, threads, PATIENCE)
+        line.begin()
+        client.send(b"x")
+        loop.run(begun.is_set)
+        loop.close()
+        closed.set()
+        assert client.recv(100) == b"done"
+        assert eventually(lambda: line.ended)
+        threads.end(PATIENCE)

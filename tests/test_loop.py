@@ -105,6 +105,37 @@ def test_who_is_detached_is_not_led_until_it_is_back(loop: Loop, readers: Callab
     assert eventually(lambda: reader.got == b"a")
 
 
+def test_who_leaves_in_the_moment_in_which_another_one_is_through_is_not_watched() -> None:
+    """The one unparks it just before the other takes it out: as if one had come behind the other."""
+    loop, reader = Loop(Threads()), Reader()
+    with reader.sock, reader.client:
+        loop.attach(reader, READ)
+        with reader.turn:
+            loop._park(reader)
+        loop._lock = _Contended(loop._lock, lambda: loop._unpark(reader))  # type: ignore[assignment]
+        loop.detach(reader)
+        reader.client.send(b"a")
+        assert loop._poller.wait(0) == []
+        assert (loop._parked, loop._sources, reader.watched) == (set(), {}, 0)
+    loop.close()
+
+
+class _Contended:
+    """A lock that somebody else gets first, once."""
+
+    def __init__(self, lock: threading.Lock, other: Callable[[], object]) -> None:
+        self._lock = lock
+        self._others = [other]
+
+    def __enter__(self) -> None:
+        if self._others:
+            self._others.pop()()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def test_one_that_is_slow_holds_up_nobody_else(readers: Callable[..., Reader]) -> None:
     let = threading.Event()
     slow, quick = [readers(lambda _: let.wait(PATIENCE)) for _ in range(3)], readers()
