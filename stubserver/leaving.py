@@ -1,7 +1,7 @@
 """Clients that leave while an upstream is asked for them: noticed at once, however silent the upstream is.
 
 The loop watches the connection meanwhile, in place of the thread that asks. A client that ends its side has left, as
-for every proxy; one that sends more, its next request, is there and waits.
+for every proxy, and whatever else it sent before; one that only sends more, its next request, is there and waits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from math import inf
 
 from stubserver.loop import Loop
-from stubserver.poller import READ
+from stubserver.poller import LEAVES, wait_for
 
 __all__ = ["watching"]
 
@@ -23,7 +23,7 @@ def watching(loop: Loop, sock: socket.socket, left: Callable[[], object]) -> Ite
     """Call *left*, from another thread, when the client at *sock* leaves within the block; never behind it."""
     client = _Client(loop, sock, left)
     with suppress(OSError, ValueError):  # the system watches no more of them, or the server has ended: then nobody does
-        loop.attach(client, READ)
+        loop.attach(client, loop.leaving)
     try:
         yield
     finally:
@@ -32,7 +32,7 @@ def watching(loop: Loop, sock: socket.socket, left: Callable[[], object]) -> Ite
 
 
 class _Client:
-    """One that is waited for to leave; it is looked at once."""
+    """One that is waited for to leave."""
 
     deadline = inf
 
@@ -45,15 +45,17 @@ class _Client:
         self._left = left
 
     def ready(self) -> None:
-        """Look whether it has left, or sends more."""
-        self._loop.detach(self)
-        if self._is_gone():
-            self._left()
+        """Look whether it has left, or sends more; neither, when the loop was told of the request that is answered."""
+        if wait_for(self.descriptor, self.watched, 0.0):
+            self._loop.detach(self)
+            if wait_for(self.descriptor, LEAVES, 0.0) or self._is_at_its_end():
+                self._left()
 
     def late(self) -> None:
         """Do nothing: it may stay as long as it likes."""
 
-    def _is_gone(self) -> bool:
+    def _is_at_its_end(self) -> bool:
+        """Tell by reading, where the system does not tell; of a client that has sent nothing else."""
         try:
             return not self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:

@@ -28,6 +28,9 @@ _AT_ONCE: Final = 256
 class Poller(ABC):
     """Watches descriptors. Any thread may call it, at any time."""
 
+    leaving = LEAVES
+    """What to wait for to hear of a client that leaves; where that is READ, of one that sends more, too."""
+
     def __init__(self) -> None:
         self._alarm = _Alarm()
 
@@ -157,6 +160,8 @@ _EVENTS: Final[dict[int, int]] = (
 
 class Selected(Poller):
     """What the standard library chooses elsewhere (kqueue, say). It knows of clients that leave only by sending."""
+
+    leaving = READ
 
     def __init__(self) -> None:
         super().__init__()

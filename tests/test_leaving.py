@@ -12,7 +12,7 @@ from raw import PATIENCE, eventually
 from stubserver import loop as loop_module
 from stubserver.leaving import watching
 from stubserver.loop import Loop
-from stubserver.poller import Poller, Selected, new_poller
+from stubserver.poller import LEAVES, Poller, Selected, new_poller
 from stubserver.threads import Threads
 
 
@@ -63,9 +63,36 @@ def test_a_client_that_sends_more_is_there(loop: Loop, pair: tuple[socket.socket
     left: list[int] = []
     with watching(loop, ours, lambda: left.append(1)):
         theirs.send(b"GET")
-        assert eventually(lambda: not loop._sources)  # looked at, and let be
+        assert loop.leaving == LEAVES or eventually(lambda: not loop._sources)  # looked at, and let be
         assert ours.recv(3) == b"GET"
     assert left == []
+
+
+def test_a_client_that_sent_more_before_it_left_is_told_of(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    theirs.send(b"\r\n")  # as some do behind a body
+    theirs.close()
+    left = threading.Event()
+    with watching(loop, ours, left.set):
+        assert left.wait(PATIENCE)
+    assert ours.recv(3) == b"\r\n"
+
+
+def test_a_leader_that_is_told_of_the_request_itself_goes_on_watching(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """As when two leaders were told of it: the second one finds the client watched instead."""
+    ours, theirs = pair
+    left = threading.Event()
+    with watching(loop, ours, left.set):
+        client = loop._sources[ours.fileno()]
+        with client.turn:
+            client.ready()
+        assert not left.is_set()
+        theirs.close()
+        assert left.wait(PATIENCE)
 
 
 def test_nothing_is_told_behind_the_block(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
