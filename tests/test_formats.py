@@ -22,6 +22,7 @@ BASE = "https://api.openai.com"
         ("wiremock/mappings", "wiremock"),
         ("wiremock-mappings.json", "wiremock"),
         ("wiremock/mappings/mapping-v1-models-gSlCg.json", "wiremock"),
+        ("hoverfly.json", "hoverfly"),
         ("aimock", "aimock"),
         ("batch/input.jsonl", "batch"),
         ("batch/output.jsonl", "batch"),

@@ -230,7 +230,12 @@ def _samples(name: str) -> tuple[bytes, ...]:
     if name == "jsonl":
         row = {"request": {"method": "POST", "uri": "http://a/x", "headers": [["a", "b"]], "body": "{}"}}
         return (json.dumps({**row, "response": {"status": 200, "body_base64": "AA==", "times": [1]}}).encode() + b"\n",)
-    places = {"wiremock": "wiremock/mappings/*.json", "aimock": "aimock/*.json", "batch": "batch/output.jsonl"}
+    places = {
+        "wiremock": "wiremock/mappings/*.json",
+        "aimock": "aimock/*.json",
+        "hoverfly": "hoverfly*.json",
+        "batch": "batch/output.jsonl",
+    }
     files = sorted(DATA.glob(places.get(name, f"mitmproxy.{'har' if name == 'har' else 'flows'}")))
     # Of what is long, the beginning: it is cut within a flow or an entry, as a file may be.
     return tuple(file.read_bytes()[:12_000] for file in files)

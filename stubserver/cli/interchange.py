@@ -25,7 +25,7 @@ _SHOWN = 3
 @click.option(
     "--format",
     "name",
-    type=click.Choice(["har", "mitmproxy", "wiremock", "aimock", "jsonl", "batch"]),
+    type=click.Choice(["har", "mitmproxy", "wiremock", "hoverfly", "aimock", "jsonl", "batch"]),
     help="What SOURCE is; without it, that is seen from the file.",
 )
 @click.option(
@@ -33,7 +33,7 @@ _SHOWN = 3
     default="https://api.openai.com",
     show_default=True,
     metavar="URL",
-    help="Where requests went, for files that do not say: batch, wiremock, aimock.",
+    help="Where requests went, for files that do not say: batch, wiremock, hoverfly, aimock.",
 )
 @click.option(
     "--only", metavar="PATTERN", help="Take what has this in its URL, as a regular expression; pass over the rest."
@@ -44,8 +44,9 @@ _SHOWN = 3
 @click.option("--allow-headers-only", is_flag=True, help="Keep no header that no replay needs.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON, for programs.")
 def import_(sources: tuple[Path, ...], cassette: Path, **options: Any) -> None:  # noqa: ANN401  # what click parsed
-    """Append what other tools recorded to CASSETTE: HAR, mitmproxy flows, WireMock, aimock, OpenAI batches, JSONL.
+    """Append what other tools recorded to CASSETTE.
 
+    HAR, mitmproxy flows, WireMock mappings, Hoverfly simulations, aimock fixtures, OpenAI batches, JSONL.
     It goes through the same as a recording does: secrets are taken out, answers that are not whole are not kept. The
     exit status is 1 if anything could not be carried over.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from stubserver.errors import UsageError
-from stubserver.interchange import Carried, Lost, aimock, batch, har, jsonl, mitmproxy, wiremock
+from stubserver.interchange import Carried, Lost, aimock, batch, har, hoverfly, jsonl, mitmproxy, wiremock
 from stubserver.interchange.elements import root_keys
 
 __all__ = ["NAMES", "detect", "read"]
@@ -17,6 +17,7 @@ _READERS: Final[dict[str, Callable[[Path, str], Iterator[Carried | Lost]]]] = {
     "har": har.read,
     "mitmproxy": mitmproxy.read,
     "wiremock": wiremock.read,
+    "hoverfly": hoverfly.read,
     "aimock": aimock.read,
     "jsonl": jsonl.read,
 }
@@ -36,7 +37,8 @@ def detect(path: Path) -> str:
         head = stream.read(_PEEKED).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head[:1].isdigit() and head[:12].partition(b":")[0].isdigit():
         return "mitmproxy"
-    name = _by_keys(root_keys(head))
+    keys = root_keys(head)
+    name = "hoverfly" if "data" in keys and b'"pairs"' in head else _by_keys(keys)
     if name is None:
         raise UsageError(f"{path}: it is in none of the formats {', '.join(NAMES)}; if it is, name it with --format")
     return name

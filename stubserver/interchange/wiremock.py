@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
 from stubserver.cassettes.format import FormatError, request_of, response_of
 from stubserver.interchange import Carried, Lost
 from stubserver.interchange.elements import LARGEST, ElementsError, elements, root_keys, value_of
+from stubserver.interchange.stubs import file_body, from_base64, quoted, unpacked
 from stubserver.jsonvalue import NOT_JSON, json_value
-from stubserver.keeping import decoded
-from stubserver.messages import Interaction, Request, Response, without_headers
+from stubserver.messages import Interaction, Request, Response
 
 __all__ = ["Turn", "document", "read", "same"]
 
@@ -208,12 +207,8 @@ def _target(data: dict[str, Any]) -> str:
         pairs += [(name, value) for value in _exact_values(pattern)]
     if not pairs:
         return target
-    query = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in pairs)
+    query = "&".join(f"{quoted(name)}={quoted(value)}" for name, value in pairs)
     return f"{target}{'&' if '?' in target else '?'}{query}"
-
-
-def _quoted(text: str) -> str:
-    return quote(text.encode("utf-8", "surrogatepass"))
 
 
 def _exact_values(pattern: object) -> list[str]:
@@ -243,7 +238,7 @@ def _body(data: dict[str, Any]) -> tuple[bytes, str]:
         return b"", ""
     name, value = exact[0]
     if name == "binaryEqualTo":
-        return _base64(value), "application/octet-stream"
+        return from_base64(value), "application/octet-stream"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if name == "equalToJson" and "${json-unit." in text:
         raise FormatError("it matches its body by a pattern")
@@ -260,10 +255,7 @@ def _response(data: dict[str, Any], bodies: Path) -> Response:
         for name, values in (fields.items() if isinstance(fields, dict) else ())
         for value in (values if isinstance(values, list) else [values])
     ]
-    response = response_of(data.get("status", 200), data.get("statusMessage"), pairs, _answer_body(data, bodies))
-    if decoded(response.headers, response.body) is None:  # WireMock packs it when it is asked for
-        return response._replace(headers=without_headers(response.headers, frozenset({"content-encoding"})))
-    return response
+    return unpacked(response_of(data.get("status", 200), data.get("statusMessage"), pairs, _answer_body(data, bodies)))
 
 
 def _answer_body(data: dict[str, Any], bodies: Path) -> object:
@@ -272,32 +264,15 @@ def _answer_body(data: dict[str, Any], bodies: Path) -> object:
     if "jsonBody" in data:
         return json.dumps(data["jsonBody"], ensure_ascii=False)
     if "base64Body" in data:
-        return _base64(data["base64Body"])
+        return from_base64(data["base64Body"])
     name = data.get("bodyFileName")
     return b"" if name is None else _file_body(str(name), bodies)
 
 
 def _file_body(name: str, bodies: Path) -> bytes:
-    """Read a body's file. A mapping may come from anywhere: it names no file outside of its folder."""
     if "{{" in name:
         raise FormatError("its answer is made by a template")
-    try:
-        root, file = bodies.resolve(), (bodies / name).resolve()
-        inside = file.is_relative_to(root) and file.is_file()
-    except ValueError:  # no name of a file has such characters
-        inside = False
-    if not inside:
-        raise FormatError(f"the file of its body, {name[:100]}, is not in {bodies.name}")
-    if file.stat().st_size > LARGEST:
-        raise FormatError(f"the file of its body is larger than {LARGEST >> 20} MB")
-    return file.read_bytes()
-
-
-def _base64(value: object) -> bytes:
-    try:
-        return base64.b64decode(str(value), validate=True)
-    except ValueError as error:
-        raise FormatError("what should be base64 is not") from error
+    return file_body(name, bodies)
 
 
 def _in_order(name: str, steps: list[_Step]) -> Iterator[Carried | Lost]:
