@@ -187,6 +187,7 @@ class Line:
         with suppress(OSError):
             if busy_too:
                 self._sock.shutdown(socket.SHUT_RDWR)
+                self.wait_at_most(0.0)  # not every poller tells of an end within a pause
             elif not self.busy:
                 self._sock.shutdown(socket.SHUT_RD)
 

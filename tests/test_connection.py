@@ -19,6 +19,7 @@ from stubserver.app import App
 from stubserver.cassettes.library import Library
 from stubserver.connection import ServerSettings, _late_together
 from stubserver.messages import Response, Step
+from stubserver.poller import Poller, Selected, new_poller
 from stubserver.wire import Limits
 
 if TYPE_CHECKING:
@@ -433,8 +434,11 @@ def test_script_may_reset(connect: Connect) -> None:
         client.sock.recv(1)
 
 
-def test_long_pause_ends_with_the_server() -> None:
+@pytest.mark.parametrize("poller", [new_poller, Selected])
+def test_long_pause_ends_with_the_server(poller: Callable[[], Poller], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stubserver.loop.new_poller", poller)
     with serving(scripted(Step(3600, b"never"))) as server, Raw(address_of(server)) as client:
         client.send(GET)
-        assert eventually(lambda: any(connection.busy for connection in list(server._connections)))
+        pauses = time.perf_counter() + 3000
+        assert eventually(lambda: any(connection.deadline > pauses for connection in list(server._connections)))
     assert server.connections == 0
