@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import urllib3
@@ -18,10 +18,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from stubserver.errors import UpstreamError
 
-__all__ = ["Call", "interrupt", "pool_classes"]
+__all__ = ["Call", "interrupt", "interruptible", "pool_classes"]
 
 _LOGGERS: Final = ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry")
 _under_way: Final[dict[int, Call]] = {}
+_left: Final[set[int]] = set()
 
 
 class Call:
@@ -37,6 +38,8 @@ class Call:
         self._lock = threading.Lock()
         self._thread = threading.get_ident()
         _under_way[self._thread] = self
+        if self._thread in _left:  # looked at last: who leaves from here on finds the call
+            self.left = True
 
     def waits(self, stop: Callable[[], object]) -> None:
         """Say how the wait that begins now can be stopped. Raises UpstreamError when it is not worth to begin."""
@@ -69,6 +72,21 @@ def interrupt(thread: int) -> None:
     call = _under_way.get(thread)
     if call is not None:
         call.interrupt()
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], None]]:
+    """Yield what ends the calls of this thread, from another one: any that is under way, or comes, in the block."""
+    thread = threading.get_ident()
+
+    def leave() -> None:
+        _left.add(thread)
+        interrupt(thread)
+
+    try:
+        yield leave
+    finally:
+        _left.discard(thread)
 
 
 class _Plain(HTTPConnection):

@@ -7,7 +7,6 @@ written down from its begin to its end and interrupted wherever it waits: meanwh
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -179,8 +178,8 @@ class Connection(Line):
         forwarder = self._app.forwarder
         with ExitStack() as stack:
             if forwarder is not None:
-                leaves = partial(forwarder.interrupt, threading.get_ident())
-                stack.enter_context(watching(self._loop, self._sock, leaves))
+                left = stack.enter_context(forwarder.interruptible())
+                stack.enter_context(watching(self._loop, self._sock, left))
             answer = self._app.answer(prepared, self._delivery)
             if answer.script is not None:  # it may wait for the upstream between its steps
                 return self.follow(self._perform(answer.script(answer.response, flags), answer, flags))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -15,7 +17,7 @@ from stubserver.messages import Answer, Delivery, Interaction, Request, Response
 from stubserver.recorder import source_headers
 from stubserver.relay import Relay, Relayed
 from stubserver.scrubbing import Scrubber
-from stubserver.upstream import Upstream, interrupt
+from stubserver.upstream import Upstream, interruptible
 
 __all__ = ["Forwarder", "Once", "Recording"]
 
@@ -59,9 +61,9 @@ class Forwarder:
         answer.response, answer.live = relay.head, relay
         return answer
 
-    def interrupt(self, thread: int) -> None:
-        """End the request to the upstream that a thread waits for: its client has left."""
-        interrupt(thread)
+    def interruptible(self) -> AbstractContextManager[Callable[[], None]]:
+        """Give what is to be called when the client has left: it ends what this thread asks the upstream for."""
+        return interruptible()
 
     def _addressed(self, request: Request) -> Request:
         """Return *request* as it was sent to the upstream: its own address, and no other host."""

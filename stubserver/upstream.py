@@ -20,13 +20,13 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from stubserver.bodies import TOKEN
-from stubserver.calls import Call, interrupt, pool_classes
+from stubserver.calls import Call, interruptible, pool_classes
 from stubserver.errors import UpstreamError, UsageError
 from stubserver.messages import Headers, Request, header, without_headers
 from stubserver.redaction import is_secret_header
 from stubserver.wire import HOP_BY_HOP
 
-__all__ = ["Reply", "Timeouts", "Upstream", "interrupt"]
+__all__ = ["Reply", "Timeouts", "Upstream", "interruptible"]
 
 _PIECE: Final = 65_536
 _POOL: Final = 256
@@ -143,7 +143,7 @@ class Upstream:
     def send(self, request: Request) -> Reply:
         """Send *request* and return as soon as the head of the answer is here. Raises UpstreamError.
 
-        :func:`interrupt` of this thread ends the wait, and later that for the body, with an UpstreamError.
+        Whoever was given what :func:`interruptible` yields may end the wait, and later that for the body.
         """
         call = Call()
         try:
@@ -153,6 +153,7 @@ class Upstream:
             raise
 
     def _sent(self, request: Request, call: Call) -> Reply:
+        call.check()
         prepared = self._prepared(request)
         until = time.monotonic() + self.timeouts.total
         timeout = (self.timeouts.connect, self.timeouts.read)

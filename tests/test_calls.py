@@ -10,7 +10,7 @@ import pytest
 from faulty_upstream import JSON, answer, upstream
 from raw import Raw
 
-from stubserver.calls import Call, interrupt
+from stubserver.calls import Call, interrupt, interruptible
 from stubserver.errors import UpstreamError
 from stubserver.stub import StubServer
 
@@ -42,6 +42,19 @@ def test_a_call_that_has_ended_is_not_stopped() -> None:
     call.end()
     interrupt(threading.get_ident())
     call.interrupt()
+    call.end()
+
+
+def test_who_left_before_the_call_began_ends_it_too_and_none_behind_the_block() -> None:
+    with interruptible() as left:
+        Call().end()
+        left()
+        call = Call()
+        with pytest.raises(UpstreamError, match="the client left"):
+            call.check()
+        call.end()
+    call = Call()
+    call.check()
     call.end()
 
 

@@ -35,8 +35,11 @@ from raw import GET, Raw, chat, eventually, post
 from vcr.persisters.filesystem import FilesystemPersister
 from vcr.serializers import yamlserializer
 
+from stubserver import calls
 from stubserver.errors import UsageError
+from stubserver.forwarder import Forwarder
 from stubserver.journal import Entry
+from stubserver.messages import Answer, Delivery, Request
 from stubserver.stub import StubServer
 
 CHAT = "/v1/chat/completions"
@@ -703,6 +706,30 @@ def test_a_client_that_leaves_a_silent_upstream_ends_the_request_at_once(
         assert ask(stub, GET)[0] == 200
 
     assert [request.path for request, _ in loaded(tape)] == ["/v1/models"]
+
+
+def test_for_a_client_that_leaves_before_the_upstream_is_asked_it_is_not(
+    up: Upstream, tape: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, noted = Forwarder.answer, threading.Event()
+    leave = calls.interrupt
+
+    def late(self: Forwarder, request: Request, delivery: Delivery | None = None) -> Answer:
+        assert noted.wait(60)
+        return send(self, request, delivery)
+
+    def note(thread: int) -> None:
+        leave(thread)
+        noted.set()
+
+    monkeypatch.setattr(Forwarder, "answer", late)
+    monkeypatch.setattr(calls, "interrupt", note)
+    with recording(tape, up) as stub:
+        with connect(stub) as client:
+            client.send(chat())
+        assert "the client left" in entry(stub).note
+
+    assert up.asked == []
 
 
 def test_a_client_that_sends_its_next_request_has_not_left(up: Upstream, tape: Path) -> None:
