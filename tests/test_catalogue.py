@@ -57,8 +57,6 @@ def test_a_reel_grows(tmp_path: Path) -> None:
     whole = reel(tmp_path, "1", *asked("a", "b", "a"))
     growing, other = Reel(whole.file), Reel(whole.file)
     catalogue = Catalogue([growing])
-    catalogue.get_ready(drift=True)
-    catalogue.of_size(b"", 0, 1)
     for target, recording in ((growing, whole[0]), (growing, whole[1]), (other, whole[2])):
         target.append(recording)
         catalogue.add(target)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stubserver.cassettes import keytable
 from stubserver.cassettes.keytable import KeyTable
 
 NUMBERS = st.integers(1, 40) | st.integers(1, 2**64 - 1) | st.integers(0, 30).map(lambda n: 1 + (n << 32))
@@ -23,6 +25,31 @@ def test_it_is_a_dictionary_of_lists(numbers: list[int], expected: int) -> None:
     assert {number: table.find(number) for number in model} == model
     assert len(table) == len(model)
     assert table.find(2**63 + 12345) == model.get(2**63 + 12345, [])
+
+
+@given(st.lists(NUMBERS, max_size=300, unique=True), st.lists(st.integers(0, 40), max_size=9))
+def test_room_is_made_beside_what_is_there(numbers: list[int], reserved: list[int]) -> None:
+    table = KeyTable()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keytable, "_LARGE", 20)
+        for row, number in enumerate(numbers):
+            if row % 30 == 29 and reserved:
+                table.reserve(reserved.pop())
+            table.add(number, FILE + row)
+            table.add(number, 2 * FILE + row)
+    expected = {number: [FILE + row, 2 * FILE + row] for row, number in enumerate(numbers)}
+    for found in (table, KeyTable.of_parts(*table.parts())):
+        assert {number: found.find(number) for number in numbers} == expected
+        assert (len(found), found.find(2**63 + 12345)) == (len(numbers), expected.get(2**63 + 12345, []))
+
+
+def test_a_large_one_that_is_full_stays_where_it_is() -> None:
+    table = KeyTable(10_000)
+    (before,) = table._tables
+    table.extend(range(1, 20_000), FILE)
+    assert table._tables[0] is before
+    assert len(table._tables) == 2
+    assert all(table.find(n) == [FILE + n - 1] for n in range(1, 20_000))
 
 
 def test_entries_are_counted_on() -> None:

@@ -196,7 +196,7 @@ def of_another(path: Path) -> None:
 
 
 def older(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b"stubserver tables 1", b"stubserver tables 0"))
+    path.write_bytes(path.read_bytes().replace(b"stubserver tables 2", b"stubserver tables 0"))
 
 
 def folder(path: Path) -> None:
@@ -294,3 +294,31 @@ def test_the_newest_of_an_index_are_kept(stage: Stage, tmp_path: Path) -> None:
         (tapes / "a.yaml").write_text(dump({"interactions": [recorded(ask("a"), {})], "version": 1}))
         Library([tapes], RULES, index=stage.index).close()
     assert len(of_index(stage.index)) == 8
+
+
+def test_who_records_begins_with_the_tables_of_who_served(stage: Stage, tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    library = Library([new, stage.tapes], RULES, index=stage.index, to_come=True, on_exhausted="error")
+    assert mapped(library) == [True] * 3
+    asking = request(ask("was never recorded"))
+    assert library.playlist.play(RULES.key(asking), asking) is None
+    with_it = Library([new, stage.tapes], RULES, index=stage.index, to_come=True, drift=True)
+    assert looks(with_it) == looks(Library([stage.tapes], RULES, drift=True))
+    with_it.close()
+    library.close()
+
+
+def test_the_tables_of_other_rules_or_of_mostly_other_files_are_not_used(stage: Stage) -> None:
+    for library in (
+        Library([stage.tapes], Rules(ignore=("n",)), index=stage.index),
+        Library([stage.tapes / "a.yaml"], RULES, index=stage.index),
+    ):
+        assert not any(mapped(library))
+        library.close()
+
+
+def test_damaged_ones_of_others_are_passed_over(stage: Stage) -> None:
+    flip(60)(stage.table)
+    library = Library([*sorted(stage.tapes.iterdir())], RULES, index=stage.index)
+    assert mapped(library) == [False] * 3
+    stage.check(library)

@@ -1,10 +1,12 @@
-"""Numbers -> entries, for millions of them: open addressing in two flat arrays, 16 bytes a slot and no objects.
+"""Numbers -> entries, for millions of them: open addressing in flat arrays, 16 bytes a slot and no objects.
 
-One thread writes at a time; others may read meanwhile, without a lock.
+One thread writes at a time; others may read meanwhile, without a lock. Nobody waits for a large table to be filled
+anew: one that is full gets another beside it, as large as itself.
 """
 
 from __future__ import annotations
 
+import mmap
 from array import array
 from collections.abc import Iterable
 from typing import Final, TypeAlias
@@ -13,8 +15,14 @@ __all__ = ["KeyTable", "Words"]
 
 Words: TypeAlias = "array[int] | memoryview[int]"
 """Numbers of 64 bits in a row: our own memory, or a file's that is mapped."""
+_Slots: TypeAlias = tuple[Words, Words]
+"""A number and its last entry in each slot; 0 where it is free."""
 
 _FEWEST_BITS: Final = 4
+_LARGE: Final = 4096
+"""Below, all is moved to a larger table in a millisecond."""
+_MAPPED: Final = 1024**2
+"""So many bytes are had from the system as they are needed, and not filled with zeros first."""
 _ROW_BITS: Final = 32
 _ROW: Final = (1 << _ROW_BITS) - 1
 
@@ -29,22 +37,36 @@ class KeyTable:
     def __init__(self, expected: int = 0) -> None:
         self._used = 0
         # Of each number there is the last entry; each entry links to the next, the last to the first.
-        self._slots: tuple[Words, Words] = _empty(expected)
+        self._tables: tuple[_Slots, ...] = (_empty(expected),)
+        self._room = _room(self._tables[0])
         self._links: dict[int, Words] = {}
 
     def parts(self) -> tuple[int, Words, Words, dict[int, Words]]:
         """Return what it is made of, to be kept: how many numbers there are, slots, and the links of each group."""
-        return (self._used, *self._slots, self._links)
+        if len(self._tables) > 1:
+            self._move(self._used)
+        return (self._used, *self._tables[0], self._links)
 
     @classmethod
     def of_parts(cls, used: int, numbers: Words, last: Words, links: dict[int, Words]) -> KeyTable:
         """Return a table made of its :meth:`parts`, which are written to where it changes."""
         table = cls()
-        table._used, table._slots, table._links = used, (numbers, last), links
+        table._used, table._tables, table._links = used, ((numbers, last),), links
+        table._room = _room((numbers, last)) - used
         return table
 
     def __len__(self) -> int:
         return self._used
+
+    def reserve(self, more: int) -> None:
+        """Make room for so many more numbers. What takes long then are those, and not what is there."""
+        if more <= self._room:
+            return
+        if self._used < max(more, _LARGE):
+            self._move(self._used + more)
+        else:
+            self._tables = (*self._tables, _empty(max(more, self._used)))
+            self._room = _room(self._tables[-1])
 
     def extend(self, numbers: Iterable[int], entry: int) -> None:
         """Add one entry after the other, from *entry* on."""
@@ -54,23 +76,21 @@ class KeyTable:
 
     def add(self, number: int, entry: int) -> None:
         """Add one entry."""
-        numbers, last = self._slots
-        mask = len(numbers) - 1
-        place = number & mask
-        while True:
-            found = numbers[place]
-            if found == number:
-                self._link(last[place], entry)
-                last[place] = entry
-                return
-            if not found:
-                break
-            place = (place + 1) & mask
+        for numbers, last in self._tables:
+            mask = len(numbers) - 1
+            place = number & mask
+            while found := numbers[place]:
+                if found == number:
+                    self._link(last[place], entry)
+                    last[place] = entry
+                    return
+                place = (place + 1) & mask
         last[place] = entry  # before the number: whoever finds that one finds this, too
         numbers[place] = number
         self._used += 1
-        if self._used * 3 > len(numbers) * 2:
-            self._grow()
+        self._room -= 1
+        if not self._room:
+            self.reserve(self._used)
 
     def _link(self, last: int, entry: int) -> None:
         self._set_next(entry, self._next(last))
@@ -97,28 +117,29 @@ class KeyTable:
             links.frombytes(bytes(8 * (row + 1 + row // 8 - len(links))))
         return links
 
-    def _grow(self) -> None:
-        numbers, last = self._slots
-        grown, moved = _empty(2 * self._used)
+    def _move(self, expected: int) -> None:
+        """Move all to one table with room for *expected* numbers."""
+        grown, moved = table = _empty(expected)
         mask = len(grown) - 1
-        for number, entry in zip(numbers, last, strict=True):
-            if number:
-                place = number & mask
-                while grown[place]:
-                    place = (place + 1) & mask
-                grown[place], moved[place] = number, entry
-        self._slots = grown, moved
+        for numbers, last in self._tables:
+            for number, entry in zip(numbers, last, strict=True):
+                if number:
+                    place = number & mask
+                    while grown[place]:
+                        place = (place + 1) & mask
+                    grown[place], moved[place] = number, entry
+        self._tables, self._room = (table,), _room(table) - self._used
 
     def last(self, number: int) -> int:
         """Return the last entry of a number; 0 when there is none."""
-        numbers, last = self._slots
-        mask = len(numbers) - 1
-        place = number & mask
-        while (found := numbers[place]) != number:
-            if not found:
-                return 0
-            place = (place + 1) & mask
-        return last[place]
+        for numbers, last in self._tables:
+            mask = len(numbers) - 1
+            place = number & mask
+            while found := numbers[place]:
+                if found == number:
+                    return last[place]
+                place = (place + 1) & mask
+        return 0
 
     def is_alone(self, entry: int) -> bool:
         """Tell whether an entry is the only one of its number."""
@@ -137,9 +158,20 @@ class KeyTable:
         return [*found, end]
 
 
-def _empty(expected: int) -> tuple[array[int], array[int]]:
+def _empty(expected: int) -> _Slots:
     """Make room for so many numbers: at most two thirds of the slots are taken."""
     bits = _FEWEST_BITS
     while (1 << bits) * 2 < expected * 3 + 3:
         bits += 1
-    return array("Q", bytes(8 << bits)), array("Q", bytes(8 << bits))
+    return _zeros(8 << bits), _zeros(8 << bits)
+
+
+def _zeros(size: int) -> Words:
+    if size < _MAPPED:
+        return array("Q", bytes(size))
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).cast("Q")
+
+
+def _room(table: _Slots) -> int:
+    """Return how many numbers go into a table that is empty."""
+    return len(table[0]) * 2 // 3

@@ -206,10 +206,9 @@ class Library:
         kept = 0
         files: dict[str, CassetteFile] = {}
         roots = dict(found(self._paths, self._only))
-        seen = {
-            place: _stamp(place) for place in roots
-        }  # before they are read: what changes now is seen by the next look
-        self._open_index(sum(stamp[0] for stamp in seen.values() if stamp))
+        # Before they are read: what changes now is seen by the next look.
+        seen = {place: _stamp(place) for place in roots}
+        self._open_index(seen)
         for place, root in roots.items():
             file = self._files.get(place)
             if place not in self._seen or self._seen[place] != seen[place]:
@@ -222,7 +221,7 @@ class Library:
             self._files = files
             self._renew()
         if self._tables is not None:  # from now on, a change is taken in as it comes: writing them takes a while
-            self._tables.keep(self._all.reels)
+            self._tables.keep(self._all.reels, self._all.tables)
             self._tables = None
         return report
 
@@ -260,15 +259,16 @@ class Library:
 
         return read_file(path, label, name, self.rules, keep_below=max(0, room))
 
-    def _open_index(self, size: int) -> None:
-        """Use the index, if there is one to be used for cassettes of this *size*."""
+    def _open_index(self, seen: dict[str, Stamp | None]) -> None:
+        """Use the index, if there is one to be used for cassettes of this size."""
+        size = sum(stamp[0] for stamp in seen.values() if stamp)
         if self._index is None and self._index_path is not None and size >= self._index_above and self._paths:
             from stubserver.cassettes.index import Index  # noqa: PLC0415  # start-up: importing sqlite3 takes a while
             from stubserver.cassettes.tablefile import TableFile  # noqa: PLC0415  # as above
 
             self._index = Index(self._index_path, self.rules, self.notes.append)
             if self._index.usable:
-                self._tables = TableFile(self._index, self._paths, self._only, self.notes.append)
+                self._tables = TableFile(self._index, self._paths, self._only, seen, self.notes.append)
 
     def tend(self) -> list[str]:
         """Write to the index what waits for it; return what there is to be told since the last time."""

@@ -8,15 +8,16 @@ same method, path and query.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeVar
 
 from stubserver.canonical import ROUTE_SIZE, Rules, asks_for_stream, route_key
-from stubserver.cassettes.catalogue import Catalogue, Tables
+from stubserver.cassettes.catalogue import Catalogue
 from stubserver.cassettes.positions import Positions
 from stubserver.cassettes.recordings import Recording, Reel
 from stubserver.cassettes.routes import any_route
+from stubserver.cassettes.tables import Tables
 from stubserver.messages import Request
 from stubserver.newcomers import Newcomers
 
@@ -61,7 +62,7 @@ class _Queue:
 
     __slots__ = ("_at", "_catalogue", "_entries", "_epoch", "_made", "_next", "_round")
 
-    def __init__(self, catalogue: Catalogue, entries: list[int]) -> None:
+    def __init__(self, catalogue: Catalogue, entries: Sequence[int]) -> None:
         self._catalogue = catalogue
         self._entries = entries
         self._made: dict[int, Recording] = {}
@@ -153,6 +154,11 @@ class Playlist:
         """All of them, packed, file by file in order."""
         return self._catalogue.reels
 
+    @property
+    def tables(self) -> Tables:
+        """What they are found by."""
+        return self._catalogue.tables
+
     def __len__(self) -> int:
         return len(self._catalogue)
 
@@ -183,7 +189,6 @@ class Playlist:
         if queue is not None:
             return self._play_alone(queue)
         request = self._scrub(request)  # a recording holds no secrets: a request that does is compared without
-        self._catalogue.get_ready(drift=self._drift)  # before the lock: at the first miss, it takes a while
         with self._lock:
             return self._second_look(key, request)
 

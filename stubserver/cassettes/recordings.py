@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from stubserver.cassettes.index import Index
 
 __all__ = [
+    "HALVES",
+    "ROUTES",
     "ROW_SIZE",
+    "SIZES",
     "CassetteFile",
     "Recording",
     "Reel",
@@ -38,16 +41,19 @@ _ALL_BITS: Final = 2**64 - 1
 # key, the body's half of the loose key, normal route, offset, place, number, length, check, size, flags
 _ROW: Final = Struct("<24s16s8sQQIIIII")
 ROW_SIZE: Final = _ROW.size
-"""So many bytes of memory a recording takes."""
+"""So many bytes of memory a recording takes. Of all rows, these columns are read at once:"""
+HALVES: Final = Struct("<QQ68x")  # the route, and the first half of the body's key
+ROUTES: Final = Struct("<8s32x8s36x")  # the route, and its normal form
+SIZES: Final = Struct("<8s68xI4x")  # the route, and the size of the body
 _PLACE: Final = Struct("<Q")
 _BODY: Final = Struct("<8xQ8x")  # the first half of the body's part of a key
 _PLACE_AT: Final = 24 + 16 + 8 + 8
 _ITEM: Final = Struct("<48xQ8x4x4xI8x")  # offset, check
 _PLACES: Final = Struct(f"<{_PLACE_AT}xQ{_ROW.size - _PLACE_AT - 8}x")
-_HALVES: Final = Struct(f"<QQ{_ROW.size - 16}x")
-_PIECE: Final = 4096 * _ROW.size
+_PIECE: Final = 1024 * _ROW.size
 _STREAM: Final = 1
 _LOOSE: Final = 2
+_IS_LOOSE: Final = bytes(bool(flags & _LOOSE) for flags in range(256))
 
 Stamp = tuple[int, int, int]
 """What tells a changed file: size, mtime in ns, inode."""
@@ -200,24 +206,23 @@ class Reel(Sequence[Recording]):
         """Return packed rows with *more* added to each number."""
         return b"".join(_ROW.pack(*row[:5], row[5] + more, *row[6:]) for row in _ROW.iter_unpack(rows))
 
+    @staticmethod
+    def loose(piece: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield those rows of a piece that have a loose key other than their key, and that."""
+        flags = piece[_ROW.size - 4 :: _ROW.size].translate(_IS_LOOSE)
+        row = flags.find(1)
+        while row >= 0:
+            at = row * _ROW.size
+            yield row, piece[at : at + ROUTE_SIZE] + piece[at + KEY_SIZE : at + 2 * KEY_SIZE - ROUTE_SIZE]
+            row = flags.find(1, row + 1)
+
     def key(self, row: int) -> bytes:
         """Return the key of one recording."""
         start = row * _ROW.size
         return bytes(self.data[start : start + KEY_SIZE])
 
-    def columns(self, first: int = 0) -> Iterator[tuple[bytes, bytes, bytes, int, bool]]:
-        """Yield key, the body's half of the loose key, normal route, size and whether loose is another than key."""
-        for piece in self._pieces(first):
-            for key, loose, normal, _, _, _, _, _, size, flags in _ROW.iter_unpack(piece):
-                yield key, loose, normal, size, bool(flags & _LOOSE)
-
-    def halves(self, first: int = 0) -> Iterator[tuple[int, int]]:
-        """Yield the route and the first half of the body of each key, as numbers: the fast way over all of them."""
-        for piece in self._pieces(first):
-            yield from _HALVES.iter_unpack(piece)
-
-    def _pieces(self, first: int) -> Iterator[bytes]:
-        """Yield the rows in copies of some thousand: what is iterated over could not grow meanwhile."""
+    def pieces(self, first: int = 0) -> Iterator[bytes]:
+        """Yield the rows in copies of some hundred: what is iterated over could not grow meanwhile."""
         start, size = first * _ROW.size, len(self.data)
         while start < size:
             yield bytes(self.data[start : min(start + _PIECE, size)])

@@ -20,15 +20,16 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, Final
 
-from stubserver.cassettes.catalogue import Catalogue, Sizes, Tables
+from stubserver.cassettes.catalogue import Catalogue
 from stubserver.cassettes.index import Index
-from stubserver.cassettes.keytable import KeyTable
+from stubserver.cassettes.keytable import KeyTable, Words
 from stubserver.cassettes.recordings import ROW_SIZE, CassetteFile, Reel, stamp_of
+from stubserver.cassettes.tables import Sizes, Tables
 from stubserver.errors import CassetteError
 
 __all__ = ["TableFile", "of_index"]
 
-_MAGIC: Final = f"stubserver tables 1 {sys.byteorder}\n".encode().ljust(32)
+_MAGIC: Final = f"stubserver tables 2 {sys.byteorder}\n".encode().ljust(32)
 _HEAD: Final = Struct("<QI")  # length and checksum of the description that follows
 _PAGE: Final = mmap.ALLOCATIONGRANULARITY
 _BLOCK: Final = 256 * _PAGE
@@ -36,6 +37,7 @@ _FEWEST: Final = 20_000
 """So many recordings are found in a twentieth of a second without such a file."""
 _WORN: Final = 8
 """The file is made anew when more than this part of what it holds, or should hold, is not in it."""
+_DAMAGES: Final = (OSError, ValueError, KeyError, TypeError, IndexError)
 _MOST_KEPT: Final = 8
 _MOST_LATE: Final = 50_000
 
@@ -51,9 +53,15 @@ def of_index(path: Path) -> list[Path]:
 
 
 class TableFile:
-    """The tables of the library of the files below *paths* that begin with *only*; *say* is told what is wrong."""
+    """The tables of the library of the files below *paths* that begin with *only*; *say* is told what is wrong.
 
-    def __init__(self, index: Index, paths: Iterable[Path], only: str, say: Callable[[str], None]) -> None:
+    *places* are those files. Where the library has no tables yet, it begins with those of another one that holds hardly
+    anything else: who records is told of one more file than who served the same before.
+    """
+
+    def __init__(
+        self, index: Index, paths: Iterable[Path], only: str, places: Iterable[str], say: Callable[[str], None]
+    ) -> None:
         library = "\0".join([index.rules, only, *(str(path.absolute()) for path in paths)])
         digest = blake2b(library.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
         self.path = Path(f"{index.path}.{digest}.tables")
@@ -66,10 +74,10 @@ class TableFile:
         self.tables: Tables | None = None
         """What a catalogue is to begin with, once all files were taken; None where there is no such file."""
         try:
-            self._open()
+            self._open(self.path)
         except FileNotFoundError:
-            pass
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            self._borrow({str(Path(place).absolute()) for place in places})
+        except _DAMAGES as error:
             self._known, self.tables = {}, None
             self._say(f"{self.path}: the tables are made anew: {error}")
         self._find_late()
@@ -85,8 +93,17 @@ class TableFile:
         elif self.tables is not None:
             self._late = self._index.late(seen, self._late_seen)
 
-    def _open(self) -> None:
-        with self.path.open("rb") as file:
+    def _borrow(self, places: set[str]) -> None:
+        for file in of_index(self._index.path) if places else ():
+            with suppress(*_DAMAGES):  # that is told to those whose file it is
+                self._open(file, places)
+            if self.tables is not None:
+                return
+            self._known = {}
+
+    def _open(self, path: Path, places: set[str] | None = None) -> None:
+        """Open a file, or another library's where it suits these *places*."""
+        with path.open("rb") as file:
             head = file.read(len(_MAGIC) + _HEAD.size)
             if not head.startswith(_MAGIC):
                 return  # of another version, or of another machine
@@ -97,6 +114,8 @@ class TableFile:
             told = json.loads(text)
             if told["index"] != self._index.name.hex():
                 return  # the index was made anew since then
+            if places is not None and not (told["rules"] == self._index.rules and _suits(told["files"], places)):
+                return
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         start = -(-(len(head) + length) // _PAGE) * _PAGE
         if len(memory) != start + told["size"] or _checksum(memory, start) != told["check"]:
@@ -104,9 +123,12 @@ class TableFile:
         self._take_apart(told, _Cut(memoryview(memory)[start:]))
 
     def _take_apart(self, told: dict[str, Any], cut: _Cut) -> None:
-        keys, loose, by_route = (cut.table(table) for table in told["tables"])
-        routes = {bytes.fromhex(normal): set(map(bytes.fromhex, found)) for normal, found in told["routes"]}
-        sizes: Sizes = {
+        keys, loose = (cut.table(table) for table in told["tables"])
+        routes = {bytes.fromhex(normal): frozenset(map(bytes.fromhex, found)) for normal, found in told["routes"]}
+        rows: dict[bytes, dict[int, Words]] = {
+            bytes.fromhex(route): {slot: cut.words(n) for slot, n in known} for route, known in told["rows"]
+        }
+        sizes: dict[bytes, Sizes] = {
             bytes.fromhex(route): ([size for size, _ in known], {size: cut.words(count) for size, count in known})
             for route, known in told["sizes"]
         }
@@ -114,8 +136,8 @@ class TableFile:
             self._known[place] = slot, known, cut.bytes(length)
         self._late_seen = told["late"]
         reels: list[Reel | None] = [None] * (len(self._known) + 1)
-        rows = sum(len(rows) for _, _, rows in self._known.values()) // ROW_SIZE
-        self.tables = Tables(reels, keys, loose, by_route, routes, sizes, dead=rows)
+        dead = sum(len(rows) for _, _, rows in self._known.values()) // ROW_SIZE
+        self.tables = Tables(reels, keys, loose, rows, routes, sizes, dead)
 
     def take(self, path: Path, label: str, name: str) -> CassetteFile | None:
         """Return a file as it was read, if it is here and still the same; for the others, see the index."""
@@ -141,8 +163,11 @@ class TableFile:
 
     # -- writing
 
-    def keep(self, reels: list[Reel]) -> None:
-        """Write the file anew for these *reels*, where it is worth it; what keeps us from it is told."""
+    def keep(self, reels: list[Reel], tables: Tables) -> None:
+        """Write the file anew for these *reels*, where it is worth it; what keeps us from it is told.
+
+        *tables* are those in which they are found now.
+        """
         known = set(map(id, self.tables.reels)) if self.tables is not None else set[int]()
         kept = [reel for reel in reels if reel.file.index is self._index]
         new = sum(len(reel) for reel in kept if id(reel) not in known)
@@ -151,13 +176,13 @@ class TableFile:
         if not self._index.writable or size < _FEWEST or (new + gone + self._new) * _WORN <= size:
             return
         try:
-            self._write(kept)
+            self._write(kept, tables if tables.reels[1:] == kept else Catalogue(kept).tables)
             for old in of_index(self._index.path)[_MOST_KEPT:]:
                 old.unlink(missing_ok=True)
         except OSError as error:
             self._say(f"{self.path}: not written, so opening these cassettes takes longer: {error}")
 
-    def _write(self, reels: list[Reel]) -> None:
+    def _write(self, reels: list[Reel], tables: Tables) -> None:
         """Write beside it, one process at a time, and put that in its place: who has the old one goes on with it."""
         new = self.path.with_name(f"{self.path.name}.new")
         with new.open("ab") as file:
@@ -169,7 +194,7 @@ class TableFile:
                 return
             try:
                 file.truncate(0)
-                file.writelines(self._parts(reels))
+                file.writelines(self._parts(reels, tables))
                 file.flush()
                 new.replace(self.path)
             except OSError:
@@ -177,25 +202,27 @@ class TableFile:
                     new.unlink()
                 raise
 
-    def _parts(self, reels: list[Reel]) -> list[bytes | bytearray | memoryview]:
+    def _parts(self, reels: list[Reel], tables: Tables) -> list[bytes | bytearray | memoryview]:
         """Return what the file consists of: head, description, tables, rows."""
-        tables = Catalogue(reels).tables()
         body: list[bytes | bytearray | memoryview] = []
-        described = [_described(table or KeyTable(), body) for table in (tables.keys, tables.loose, tables.by_route)]
-        sizes = []
-        for route, (known, entries) in (tables.sizes or {}).items():
-            sizes.append((route.hex(), [(size, len(entries[size])) for size in known]))
-            body += [memoryview(entries[size]).cast("B") for size in known]
+        described = [_described(table, body) for table in (tables.keys, tables.loose)]
+        rows = [(route.hex(), _counted(found, body)) for route, found in tables.rows.items()]
+        sizes = [
+            (route.hex(), _counted({size: entries[size] for size in known}, body))
+            for route, (known, entries) in tables.sizes.items()
+        ]
         body += [reel.data for reel in reels]
         check = 0
         for part in body:
             check = zlib.crc32(part, check)
         told = {
             "index": self._index.name.hex(),
+            "rules": self._index.rules,
             "late": self._late_seen,
             "tables": described,
+            "rows": rows,
             "sizes": sizes,
-            "routes": [(normal.hex(), [r.hex() for r in found]) for normal, found in (tables.routes or {}).items()],
+            "routes": [(normal.hex(), [r.hex() for r in found]) for normal, found in tables.routes.items()],
             "files": [_file(reel) for reel in reels],
             "size": sum(map(len, body)),
             "check": check,
@@ -205,10 +232,22 @@ class TableFile:
         return [head, bytes(-len(head) % _PAGE), *body]
 
 
+def _suits(files: list[list[Any]], places: set[str]) -> bool:
+    """Tell whether hardly any of the rows of these files lead elsewhere than to *places*."""
+    sizes = [(file[0] in places, int(file[-1])) for file in files]
+    return sum(size for wanted, size in sizes if not wanted) * _WORN <= sum(size for _, size in sizes)
+
+
 def _file(reel: Reel) -> list[Any]:
     file = reel.file
     problems = [(problem.item, problem.cause) for problem in file.problems]
     return [str(file.path.absolute()), *file.stamp, file.index_id, file.kind, file.skipped, problems, len(reel.data)]
+
+
+def _counted(words: dict[int, Words], body: list[bytes | bytearray | memoryview]) -> list[tuple[int, int]]:
+    """Add some words to *body*; return how many there are of each."""
+    body += [memoryview(part).cast("B") for part in words.values()]
+    return [(key, len(part)) for key, part in words.items()]
 
 
 def _described(table: KeyTable, body: list[bytes | bytearray | memoryview]) -> list[Any]:
