@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from pathlib import Path
 
@@ -66,3 +67,20 @@ def test_a_lock_that_another_holds_is_waited_out_elsewhere(tmp_path: Path) -> No
         raise error
     assert database.usable
     database.close()
+
+
+def test_what_nobody_closed_is_closed_with_it(tmp_path: Path) -> None:
+    database = Database(tmp_path / "index.sqlite", pytest.fail)
+    with database.reader() as reader:
+        held = database._held
+        assert [type(each).__name__ for each in held] == ["Connection", "AnswerFile", "Connection"]
+    del database
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        reader.execute("SELECT 1")
+
+
+def test_what_was_closed_is_not_closed_again(tmp_path: Path) -> None:
+    database = Database(tmp_path / "index.sqlite", pytest.fail)
+    database.close()
+    assert database._held == []

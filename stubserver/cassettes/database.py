@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -52,6 +53,9 @@ class Database:
         self._retired: list[AnswerFile] = []
         self.name = b""
         self.readonly = False
+        # Who lets go of a library need not know that it has an index: what is still open then is closed.
+        self._held: list[sqlite3.Connection | AnswerFile] = []
+        self._unless_closed = weakref.finalize(self, _close_all, self._held)
         self._begin()
 
     def _begin(self) -> None:
@@ -93,6 +97,7 @@ class Database:
         self._writer = writer = sqlite3.connect(
             self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
+        self._held.append(writer)
         _set_wal(writer)
         writer.execute("PRAGMA synchronous=OFF")  # what a power cut damages is made anew
         writer.execute("BEGIN IMMEDIATE")
@@ -112,6 +117,7 @@ class Database:
         if self.answers is not None:
             self._retired.append(self.answers)  # a thread may just be reading in it
         self.answers = AnswerFile(self.answers_path, self.name, writable=not self.readonly)
+        self._held.append(self.answers)
 
     @property
     def answers_path(self) -> Path:
@@ -141,6 +147,7 @@ class Database:
         immutable = "&immutable=1" if self.readonly else ""
         uri = f"{self.path.absolute().as_uri()}?mode=ro{immutable}"
         connection = sqlite3.connect(uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=False)
+        self._held.append(connection)
         connection.execute("PRAGMA cache_size=-256")
         return connection
 
@@ -158,7 +165,10 @@ class Database:
 
     def forked(self) -> None:
         """In a forked child: leave the parent's connections alone, and use own ones for reading."""
-        self._lost = self._readers, self._writer  # closing them here would take the parent's locks away
+        self._unless_closed.detach()
+        self._lost = self._held  # closing them here would take the parent's locks away
+        self._held = []
+        self._unless_closed = weakref.finalize(self, _close_all, self._held)
         self._readers = deque()
         self._writer = None
         self._writing = Lock()
@@ -177,6 +187,7 @@ class Database:
                 self.answers = None
             while self._retired:
                 self._retired.pop().close()
+            self._held.clear()
 
     def _fail(self, error: Exception) -> None:
         """Do without the index from now on."""
@@ -234,6 +245,12 @@ class Database:
         self._writer = None
         if not self._broken:
             self._say(f"{self.path}: nothing is added to the index any more, which makes it slower: {error}")
+
+
+def _close_all(held: Iterable[sqlite3.Connection | AnswerFile]) -> None:
+    for each in held:
+        with suppress(sqlite3.Error, OSError):
+            each.close()
 
 
 def _set_wal(connection: sqlite3.Connection) -> None:

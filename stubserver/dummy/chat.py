@@ -112,7 +112,9 @@ def _choice(index: int, said: _Said) -> dict[str, Any]:
         message["content"] = said.wording.text
     else:
         message |= _called(index, said, said.wording.text)
-    shown = None if said.top is None else logprobs.chat(tokens.split(said.wording.text), said.top)
+    pieces = tokens.split(said.wording.text)
+    # Without a token there is none, as in a stream, where they come with the tokens.
+    shown = logprobs.chat(pieces, said.top) if pieces and said.top is not None else None
     return {"index": index, "message": message, "logprobs": shown, "finish_reason": _reason(said)}
 
 
