@@ -234,9 +234,11 @@ def test_log_probabilities_are_those_of_the_texts_tokens_whole_and_streamed() ->
     assert [part["logprobs"]["content"] for part in parts[1:-1]] == [[entry] for entry in whole]
 
 
-def test_where_nothing_is_said_there_are_no_log_probabilities() -> None:
-    answer = answered(ask(logprobs=True, top_logprobs=2), DummySettings(text=""))
-    assert answer["choices"][0]["logprobs"] is None
+def test_where_nothing_is_said_the_log_probabilities_are_empty() -> None:
+    body, nothing = ask(logprobs=True, top_logprobs=2), DummySettings(text="")
+    empty = {"content": [], "refusal": None}
+    assert answered(body, nothing)["choices"][0]["logprobs"] == empty
+    assert [chunk["choices"][0]["logprobs"] for chunk in streamed(body, nothing)] == [empty, None]
 
 
 @pytest.mark.parametrize(

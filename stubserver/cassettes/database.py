@@ -166,8 +166,9 @@ class Database:
     def forked(self) -> None:
         """In a forked child: leave the parent's connections alone, and use own ones for reading."""
         self._unless_closed.detach()
-        self._lost = self._held  # closing them here would take the parent's locks away
-        self._held = []
+        # Closing the connections here would take the parent's locks away.
+        self._lost = [each for each in self._held if isinstance(each, sqlite3.Connection)]
+        self._held = [each for each in self._held if isinstance(each, AnswerFile)]
         self._unless_closed = weakref.finalize(self, _close_all, self._held)
         self._readers = deque()
         self._writer = None

@@ -112,9 +112,7 @@ def _choice(index: int, said: _Said) -> dict[str, Any]:
         message["content"] = said.wording.text
     else:
         message |= _called(index, said, said.wording.text)
-    pieces = tokens.split(said.wording.text)
-    # Without a token there is none, as in a stream, where they come with the tokens.
-    shown = logprobs.chat(pieces, said.top) if pieces and said.top is not None else None
+    shown = None if said.top is None else logprobs.chat(tokens.split(said.wording.text), said.top)
     return {"index": index, "message": message, "logprobs": shown, "finish_reason": _reason(said)}
 
 
@@ -136,9 +134,12 @@ def _called(index: int, said: _Said, arguments: str) -> dict[str, Any]:
 def _chunks(said: _Said, count: int, used: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
     """Yield what differs from chunk to chunk: role, pieces and finish of every choice, then the usage if asked for."""
     pending = {"usage": None} if used is not None else {}
+    pieces = tokens.split(said.wording.text)
+    # They come with the tokens; where there is none, that there are none comes first.
+    none = None if said.top is None or pieces else logprobs.chat((), said.top)
     for index in range(count):
-        yield {"choices": [_part(index, _opening(index, said))], **pending}
-    for piece in tokens.split(said.wording.text):
+        yield {"choices": [_part(index, _opening(index, said), none)], **pending}
+    for piece in pieces:
         delta = _delta(said, piece)
         shown = None if said.top is None else logprobs.chat([piece], said.top)
         for index in range(count):
