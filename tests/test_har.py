@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,13 @@ def test_what_chromium_did_is_carried_and_what_it_did_not_keep_is_said() -> None
     ]
 
 
-@given(st.binary(), st.binary(), st.integers(100, 999), st.sampled_from(["text/plain", "text/event-stream", ""]))
+@given(st.binary(), st.binary(), st.integers(102, 999), st.sampled_from(["text/plain", "text/event-stream", ""]))
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, asked: bytes, answered: bytes, status: int, kind: str
 ) -> None:
-    request = Request.from_uri("PUT", "http://a.test:1/x?y=%20", (("content-type", kind),), asked)
-    response = Response(status, (("content-type", kind),), answered, "Why", events=kind == "text/event-stream")
+    fields = tuple((("content-type", kind), ("content-length", str(len(body)))) for body in (asked, answered))
+    request = Request.from_uri("PUT", "http://a.test:1/x?y=%20", fields[0], asked)
+    response = Response(status, fields[1], answered, "Why", events=kind == "text/event-stream")
 
     (again,) = read(tmp_path_factory.getbasetemp() / "a.har", har.entry(Interaction(request, response)))
 
@@ -112,6 +114,11 @@ def test_the_moment_is_the_given_one_or_the_answers_date() -> None:
             "its body says that it is base64, but is not",
         ),
         ({"_webSocketMessages": []}, "it is a WebSocket"),
+        ({"response__status": 101}, "it is a WebSocket"),
+        (
+            {"request__method": "CONNECT"},
+            "it is a tunnel of a proxy; what went through it has entries of its own, or was not seen",
+        ),
         (
             {"request__postData": {"mimeType": "multipart/form-data", "params": [{"name": "f", "fileName": "a"}]}},
             "of its request's body only the names of its parts were saved",
@@ -139,7 +146,7 @@ def test_dialects_of_browsers(tmp_path: Path) -> None:
     found = [each.interaction for each in read(tmp_path / "a.har", *entries) if isinstance(each, Carried)]
 
     assert found[0].request.headers == (("accept", "*/*"),)
-    assert found[0].response.headers == ()
+    assert found[0].response.headers == (("content-type", "application/json"),)
     assert found[1].request.body == b"a+b=%C3%BC%26&c="
     assert found[2].request.body == FOUND.request.body
     assert found[3].response.body == b"\xe9"
@@ -160,3 +167,116 @@ def test_binary_bodies_are_in_base64() -> None:
     posted = har.entry(FOUND._replace(request=FOUND.request._replace(body=b"\xff")))["request"]["postData"]
 
     assert (base64.b64decode(posted["text"]), posted["encoding"]) == (b"\xff", "base64")
+
+
+def test_an_export_has_the_length_and_the_sizes_of_what_was_sent() -> None:
+    packed = gzip.compress(b'{"a": 1}' * 9)
+    fields = (("content-type", "application/json"), ("content-encoding", "gzip"))
+
+    whole = har.entry(FOUND)
+    zipped = har.entry(FOUND._replace(response=Response(200, fields, packed)))["response"]
+    stream = har.entry(FOUND._replace(response=Response(200, (), b"data: 1\n\n", events=True)))["response"]
+    bare = har.entry(FOUND._replace(response=Response(204)))["response"]
+    head = har.entry(Interaction(Request("HEAD", "/"), Response(200)))
+
+    assert whole["request"]["headers"][-1] == {"name": "Content-Length", "value": str(len(FOUND.request.body))}
+    assert whole["response"]["headers"][-1] == {"name": "Content-Length", "value": "2"}
+    assert zipped["headers"][-1]["value"] == str(len(packed)) == str(zipped["bodySize"])
+    assert zipped["content"]["text"] == '{"a": 1}' * 9
+    assert (zipped["content"]["size"], zipped["content"]["compression"]) == (72, 72 - len(packed))
+    assert (stream["headers"], bare["headers"], head["response"]["headers"], head["request"]["headers"]) == ([],) * 4
+
+
+def test_a_packed_answer_is_read_unpacked_with_its_own_length(tmp_path: Path) -> None:
+    packed = gzip.compress(b"{}")
+    fields = (("content-encoding", "gzip"), ("Content-Length", str(len(packed))))
+    once = har.entry(FOUND._replace(response=Response(200, fields, packed)))
+    raw = changed(
+        response__headers=once["response"]["headers"],
+        response__content={"size": 2, "encoding": "base64", "text": base64.b64encode(packed).decode()},
+    )
+
+    found = [each.interaction.response for each in read(tmp_path / "a.har", once, raw) if isinstance(each, Carried)]
+
+    assert [(each.body, each.headers) for each in found] == [(b"{}", (("Content-Length", "2"),))] * 2
+
+
+def test_what_firefox_calls_base64_may_be_none(tmp_path: Path) -> None:
+    contents = [
+        {"size": 6, "encoding": "base64", "text": "<é/>\n"},
+        {"size": 4, "encoding": "base64", "text": "abcd"},
+        {"size": 4, "encoding": "base64", "text": "YWJj\r\nZA==\r\n"},
+        {"encoding": "base64", "text": "YWJj"},
+    ]
+
+    found = read(tmp_path / "a.har", *(changed(response__content=each) for each in contents))
+
+    assert [each.interaction.response.body for each in found if isinstance(each, Carried)] == [
+        "<é/>\n".encode(),
+        b"abcd",
+        b"abcd",
+        b"abc",
+    ]
+
+
+def test_what_firefox_puts_in_front_of_an_upload_goes(tmp_path: Path) -> None:
+    text = 'Content-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
+
+    (found,) = read(tmp_path / "a.har", changed(request__postData={"text": text}, request__bodySize=7))
+
+    assert isinstance(found, Carried)
+    assert found.interaction.request.body == b'{"a":1}'
+
+
+@pytest.mark.parametrize("content", [{"mimeType": "application/json"}, {"size": -1}, {"size": 9, "text": ""}, None])
+def test_a_body_that_only_its_length_tells_of_was_not_saved(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "a.har"
+    length = [{"name": "content-length", "value": "9"}]
+    entry = changed(response__content=content, response__headers=length)
+    head = changed(response__content={"size": 0}, response__headers=length, request__method="HEAD")
+
+    lost, kept = read(path, entry, head)
+
+    assert lost == Lost(f"{path}, entry 1", "its answer's body was not saved")
+    assert isinstance(kept, Carried)
+
+
+def test_the_events_that_chromium_lists_are_a_stream(tmp_path: Path) -> None:
+    messages = [
+        {"time": 100.5, "eventName": "message", "eventId": "", "data": '{"a":1}'},
+        {"time": 100.75, "eventName": "response.done", "eventId": "7", "data": "x\ny"},
+    ]
+    stream = changed(response__content={"size": 44}, response__headers=[], _eventSourceMessages=messages)
+    stream["timings"]["wait"] = 20
+    odd = changed(response__content={"size": 44}, _eventSourceMessages=[{"time": None}, {"time": "x", "data": "1"}])
+
+    first, second = (each for each in read(tmp_path / "a.har", stream, odd) if isinstance(each, Carried))
+
+    response = first.interaction.response
+    assert response.body == b'data: {"a":1}\n\nid: 7\nevent: response.done\ndata: x\ndata: y\n\n'
+    assert (response.events, response.times) == (True, (20, 270))
+    assert (second.interaction.response.body, second.interaction.response.times) == (b"data: \n\ndata: 1\n\n", ())
+
+
+def test_a_type_or_a_query_that_stands_elsewhere_is_found(tmp_path: Path) -> None:
+    query = [{"name": "a b", "value": "ü"}, {"name": "c"}]
+    entry = changed(
+        request__url="https://a.test/x#y",
+        request__queryString=query,
+        response__headers=[],
+        response__content__text="{}",
+    )
+
+    (found,) = read(tmp_path / "a.har", entry)
+
+    assert isinstance(found, Carried)
+    assert found.interaction.request.target == "/x?a%20b=%C3%BC&c="
+    assert found.interaction.response.headers == (("content-type", "application/json"),)
+
+
+def test_equal_requests_stay_in_their_order(tmp_path: Path) -> None:
+    entries = [har.entry(FOUND._replace(response=Response(200, (), b"%d" % number))) for number in (3, 1, 2)]
+
+    found = [each for each in read(tmp_path / "a.har", *entries) if isinstance(each, Carried)]
+
+    assert [each.interaction.response.body for each in found] == [b"3", b"1", b"2"]
