@@ -62,6 +62,8 @@ class News(NamedTuple):
     done: dict[int, Delivery]
     cells: dict[tuple[str, str, int], Cell]
     connections: int
+    faults: dict[str, int]
+    """Faults that requests asked for themselves: how often each was done."""
 
 
 class _Worker:
@@ -199,6 +201,8 @@ class Crew:
                     continue
                 connections += news.connections
                 self._app.tally.merge(news.cells)
+                if news.faults:
+                    self._app.faulty().count(news.faults)
                 self._app.journal.skip(news.total - worker.seen - len(news.entries))
                 worker.seen = news.total
                 for number, delivery in news.done.items():

@@ -68,7 +68,9 @@ class _Orders:
             elif entry.number in unfinished and entry.done:
                 done[entry.number] = entry.delivery
         cells = self._stub.tally.taken()
-        return News(entries, total, done, cells, self._stub.open_connections())
+        faults = self._stub.app.faults
+        asked_for = faults.taken() if faults is not None else {}
+        return News(entries, total, done, cells, self._stub.open_connections(), asked_for)
 
     def clear(self) -> None:
         """Forget the journal."""

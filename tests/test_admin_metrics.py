@@ -60,3 +60,28 @@ def test_metrics_count_without_a_journal() -> None:
         assert get(stub, "/requests").json == {"requests": [], "meta": {"total": 0}}
         text = get(stub, "/metrics").body.decode()
         assert sum(numbers(text, "stubserver_requests_total").values()) >= 2.0
+
+
+def test_faults_are_counted_by_name_and_stay_counted() -> None:
+    with StubServer(fault=["delay=1,first=1", "status=503,first=2"], limit="rpm=3") as stub:
+        for _ in range(4):
+            chat(stub)
+        stub.faults.set(["html"])
+        stub.reset()
+        chat(stub)
+        text = get(stub, "/metrics").body.decode()
+
+    assert numbers(text, "stubserver_faults_total") == {
+        ("delay",): 1.0,
+        ("html",): 1.0,
+        ("limit",): 1.0,
+        ("status",): 2.0,
+    }
+
+
+def test_without_faults_there_is_nothing_to_count() -> None:
+    with StubServer() as stub:
+        text = get(stub, "/metrics").body.decode()
+
+    assert "# TYPE stubserver_faults_total counter" in text
+    assert numbers(text, "stubserver_faults_total") == {}

@@ -42,6 +42,7 @@ class _Numbers(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
         yield from self._answers()
+        yield self._faults()
         yield from self._sizes()
 
     def _answers(self) -> Iterator[Metric]:
@@ -60,6 +61,13 @@ class _Numbers(Collector):
             took.add_metric(labels, _buckets(cell.durations), cell.seconds)
             first.add_metric(labels, _buckets(cell.first_bytes), cell.first_seconds)
         yield from (total, cut, took, first)
+
+    def _faults(self) -> Metric:
+        done = CounterMetricFamily("stubserver_faults", "Faults that were done on purpose.", labels=("fault",))
+        faults = self._context.app.faults
+        for name, count in sorted(faults.done.items()) if faults is not None else ():
+            done.add_metric((name,), count)
+        return done
 
     def _sizes(self) -> Iterator[Metric]:
         app = self._context.app

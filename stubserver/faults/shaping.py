@@ -6,7 +6,7 @@ fault uses up no recording, and none of the faults ever reaches a cassette.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from threading import Lock
@@ -65,6 +65,8 @@ class Faults:
         self.triggers = triggers
         self._refuse = refuse
         self._owed = _Owed()
+        self._done: Counter[str] = Counter()
+        self._counting = Lock()
         self.seed = seed
         self._chooser = Chooser(map(parsed, specs), seed)
         self._wishes = Wishes(seed)
@@ -111,10 +113,30 @@ class Faults:
         """Each fault that is set, with how many requests it has counted and how often it came."""
         return self._chooser.counts
 
+    @property
+    def done(self) -> dict[str, int]:
+        """How often each kind of fault was done since the server started, whatever was set since; ``limit`` is one."""
+        with self._counting:
+            return dict(self._done)
+
+    def taken(self) -> dict[str, int]:
+        """Return what was :attr:`done` and begin anew: for the faults of another process to :meth:`count`."""
+        with self._counting:
+            found, self._done = dict(self._done), Counter()
+        return found
+
+    def count(self, done: Mapping[str, int]) -> None:
+        """Count these, too."""
+        with self._counting:
+            self._done.update(done)
+
     def hangs_up(self) -> str:
         """Name the fault by which a connection that was just accepted is closed; empty: it is served."""
         rule = self._chooser.hangs_up() if self._chooser else None
-        return rule.what if rule is not None else ""
+        if rule is None:
+            return ""
+        self.count({rule.kind.name: 1})
+        return rule.what
 
     def said(self, request: Request) -> tuple[Request, tuple[str, ...]]:
         """Return *request* without the faults that its prompt asks for, and these; where prompts may ask."""
@@ -130,6 +152,7 @@ class Faults:
         asked = Asked(request)
         taken = self._limits.take(asked) if self._limits.limits else None
         if taken is not None and taken.refusal is not None:
+            self.count({_RATE_LIMIT: 1})
             return _in_place(taken.refusal, _RATE_LIMIT)
         try:
             chosen = self._chosen(asked, key, said)
@@ -159,7 +182,7 @@ class Faults:
             main, shaped = None, answer
         if main is not None and not main.rule.kind.harmless and answer.source == "replayed":
             self._owed.add(key, answer)
-        done = "; ".join(each.rule.what for each in (*timing, *((main,) if main is not None else ())))
+        done = self._counted(timing, main)
         if not done:
             return shaped if pacer is None else pacer(asked.request, shaped)
         if answer.forwarded:
@@ -169,8 +192,15 @@ class Faults:
             return _scripted(asked.request, shaped, timing, main, pacer)
         return shaped if pacer is None else pacer(asked.request, shaped)
 
+    def _counted(self, timing: tuple[Chosen, ...], main: Chosen | None) -> str:
+        """Count what is done to one answer, and name it."""
+        rules = [each.rule for each in (*timing, main) if each is not None]
+        if rules:
+            self.count(Counter(rule.kind.name for rule in rules))
+        return "; ".join(rule.what for rule in rules)
+
     def _instead(self, asked: Asked, main: Chosen, timing: tuple[Chosen, ...]) -> Answer:
-        what = "; ".join(each.rule.what for each in (*timing, main))
+        what = self._counted(timing, main)
         response = made(main, asked)
         if response is not None:
             answer = _in_place(response, what)
