@@ -54,3 +54,14 @@ def test_a_token_that_is_an_alternative_or_no_utf8_stands_once(piece: str) -> No
     (entry,) = logprobs.chat([piece], 20)["content"]
     assert len({other["token"] for other in entry["top_logprobs"]}) == 20
     assert entry == logprobs.chat(["x", piece], 20)["content"][1]
+
+
+@given(pieces_of_any_text, st.integers(0, 20))
+def test_a_response_has_them_as_a_chat_has_and_its_events_without_bytes(pieces: list[str], top: int) -> None:
+    found = logprobs.responses(pieces, top)
+
+    assert found == logprobs.chat(pieces, top)["content"]
+    for whole, short in zip(found, logprobs.shortened(found), strict=True):
+        assert short == {"token": whole["token"], "logprob": whole["logprob"], "top_logprobs": short["top_logprobs"]}
+        assert all(other.keys() == {"token", "logprob"} for other in short["top_logprobs"])
+        assert len(short["top_logprobs"]) == top

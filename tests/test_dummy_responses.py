@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openai import OpenAI
 from openai.types.responses import Response as ClientResponse
 from openai.types.responses import input_token_count_response
 
+from stubserver import StubServer
 from stubserver.dummy import responses, tokens
 from stubserver.dummy.errors import APIError
 from stubserver.dummy.settings import CREATED, DEFAULT_TEXT, DummySettings
@@ -21,6 +23,7 @@ from stubserver.messages import Request
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SETTINGS = DummySettings()
+LOGPROBS = "message.output_text.logprobs"
 CITY = {"type": "object", "properties": {"city": {"enum": ["é a", "b"]}}, "required": ["city"]}
 
 
@@ -448,3 +451,37 @@ def test_counting_the_input_agrees_with_usage() -> None:
 def test_counting_the_input_refuses_what_creating_does() -> None:
     with pytest.raises(APIError, match="Missing required parameter: 'model'"):
         responses.count_input(Request("POST", "/", body=b'{"input":"a"}'), SETTINGS)
+
+
+@pytest.mark.parametrize("top", [None, 0, 3])
+@pytest.mark.parametrize("more", [{}, {"max_output_tokens": 16}, {"text": {"format": {"type": "json_object"}}}])
+def test_log_probabilities_come_to_who_asks_for_them(top: int | None, more: dict[str, Any]) -> None:
+    asked: dict[str, Any] = {"model": "m", "input": "Some json", "include": [LOGPROBS], **more}
+    asked |= {} if top is None else {"top_logprobs": top}
+    with (
+        StubServer() as stub,
+        OpenAI(base_url=f"{stub.url}/v1", api_key="x", _strict_response_validation=True) as client,
+    ):
+        whole = client.responses.create(**asked)
+        events = list(client.responses.create(**asked, stream=True))
+
+    (part,) = (part for item in whole.output if item.type == "message" for part in item.content)
+    assert part.type == "output_text"
+    assert part.logprobs is not None
+    assert "".join(each.token for each in part.logprobs) == part.text != ""
+    assert all(bytes(each.bytes).decode() == each.token and each.logprob < 0 for each in part.logprobs)
+    assert {len(each.top_logprobs) for each in part.logprobs} == {top or 0}
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    (done,) = (event for event in events if event.type == "response.output_text.done")
+    assert [[each.token for each in delta.logprobs] for delta in deltas] == [[delta.delta] for delta in deltas]
+    assert [(e.token, e.logprob) for e in done.logprobs] == [(e.token, e.logprob) for e in part.logprobs]
+    assert [len(each.top_logprobs or ()) for each in done.logprobs] == [top or 0] * len(part.logprobs)
+    assert (events[-1].type in {"response.completed", "response.incomplete"}, whole.top_logprobs) == (True, top or 0)
+
+
+@pytest.mark.parametrize("more", [{}, {"top_logprobs": 5}, {"include": ["reasoning.encrypted_content"]}])
+def test_nobody_else_gets_log_probabilities(more: dict[str, Any]) -> None:
+    with StubServer() as stub, OpenAI(base_url=f"{stub.url}/v1", api_key="x") as client:
+        answer = client.responses.create(model="m", input="Hi", **more)
+
+    assert [part.logprobs for item in answer.output for part in item.content] == [[]]  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from zlib import crc32
 
-__all__ = ["chat", "legacy"]
+__all__ = ["chat", "legacy", "responses", "shortened"]
 
 _STEPS: Final = 490
 _WORDS: Final = (
@@ -29,6 +29,24 @@ def chat(pieces: Sequence[str], top: int) -> dict[str, Any]:
             shown = [_entry(token, number) for token, number in _likeliest(piece, top).items()]
             known[piece] = _entry(piece, _logprob(piece)) | {"top_logprobs": shown}
     return {"content": [known[piece] for piece in pieces], "refusal": None}
+
+
+def responses(pieces: Sequence[str], top: int) -> list[dict[str, Any]]:
+    """Return the ``logprobs`` of a text that a response says in *pieces*, with *top* alternatives to each (0 to 20)."""
+    content: list[dict[str, Any]] = chat(pieces, top)["content"]
+    return content
+
+
+def shortened(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``logprobs`` as the events of a response have them: without bytes."""
+    return [
+        {
+            "token": each["token"],
+            "logprob": each["logprob"],
+            "top_logprobs": [{"token": e["token"], "logprob": e["logprob"]} for e in each["top_logprobs"]],
+        }
+        for each in listed
+    ]
 
 
 def legacy(pieces: Sequence[str], top: int, *, echoed: bool = False, start: int = 0) -> dict[str, list[Any]]:

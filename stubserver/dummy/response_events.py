@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from stubserver.dummy import tokens
+from stubserver.dummy import logprobs, tokens
 from stubserver.dummy.errors import json_bytes
 from stubserver.messages import Response
 
@@ -70,9 +70,10 @@ def _message_events(index: int, item: dict[str, Any]) -> Iterator[_Event]:
     for number, part in enumerate(item["content"]):
         where = {"item_id": item["id"], "output_index": index, "content_index": number}
         yield "response.content_part.added", {**where, "part": part | {"text": "", "logprobs": []}}
-        for piece in tokens.split(part["text"]):
-            yield "response.output_text.delta", {**where, "delta": piece, "logprobs": []}
-        yield "response.output_text.done", {**where, "text": part["text"], "logprobs": part["logprobs"]}
+        shown = logprobs.shortened(part["logprobs"])  # one for each piece, or none at all
+        for place, piece in enumerate(tokens.split(part["text"])):
+            yield "response.output_text.delta", {**where, "delta": piece, "logprobs": shown[place : place + 1]}
+        yield "response.output_text.done", {**where, "text": part["text"], "logprobs": shown}
         yield "response.content_part.done", {**where, "part": part}
 
 

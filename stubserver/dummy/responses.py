@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from stubserver.dummy import prompted, response_events, wording
+from stubserver.dummy import logprobs, prompted, response_events, tokens, wording
 from stubserver.dummy.errors import json_response
 from stubserver.dummy.response_request import checked, function_tools
 from stubserver.dummy.settings import CREATED, DummySettings
@@ -20,6 +20,7 @@ from stubserver.messages import Request, Response
 __all__ = ["answered", "count_input", "create", "is_background", "is_stored"]
 
 _TAG_SIZE: Final = 6
+_LOGPROBS: Final = "message.output_text.logprobs"
 _TOOL_USAGE: Final = {
     "image_gen": {
         "input_tokens": 0,
@@ -165,14 +166,15 @@ def _output(body: dict[str, Any], raw: bytes, settings: DummySettings) -> _Outpu
         return _Output(_call(raw, tool["name"], given), wording.whole(given, limit).tokens)
     structured = _structured(body)
     if structured is not None:
-        return _Output(_message(raw, structured, "completed"), wording.whole(structured, limit).tokens)
+        return _Output(_message(body, raw, structured, "completed"), wording.whole(structured, limit).tokens)
     made = wording.plain(wording.Limits(limit, 0, padded=False, stops=()), settings)
     cut = made.reason == "length"
-    return _Output(_message(raw, made.text, "incomplete" if cut else "completed"), made.tokens, cut)
+    return _Output(_message(body, raw, made.text, "incomplete" if cut else "completed"), made.tokens, cut)
 
 
-def _message(raw: bytes, text: str, status: str) -> dict[str, Any]:
-    content = {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+def _message(body: dict[str, Any], raw: bytes, text: str, status: str) -> dict[str, Any]:
+    shown = logprobs.responses(tokens.split(text), body.get("top_logprobs") or 0) if _wants_logprobs(body) else []
+    content = {"type": "output_text", "annotations": [], "logprobs": shown, "text": text}
     return {
         "id": made_id("msg_", raw),
         "type": "message",
@@ -180,6 +182,11 @@ def _message(raw: bytes, text: str, status: str) -> dict[str, Any]:
         "content": [content],
         "role": "assistant",
     }
+
+
+def _wants_logprobs(body: dict[str, Any]) -> bool:
+    """Tell whether they are asked for; ``top_logprobs`` alone only says how many alternatives there would be."""
+    return _LOGPROBS in (body.get("include") or ())
 
 
 def _call(raw: bytes, name: str, arguments: str) -> dict[str, Any]:
