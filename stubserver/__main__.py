@@ -1,11 +1,20 @@
-"""``python -m stubserver``: the same as the command ``stubserver``."""
+"""``python -m stubserver``, and the command ``stubserver``."""
 
 import sys
 
-from stubserver import early
+from stubserver import early, process
 
-early.listen(sys.argv[1:])
+__all__ = ["run"]
 
-from stubserver.cli import main  # noqa: E402  # only now: this takes longer than a client may wait
 
-main(prog_name="stubserver")
+def run() -> None:
+    """Do what the command line says."""
+    process.begin()
+    early.listen(sys.argv[1:])
+    from stubserver.cli import main  # noqa: PLC0415  # only now: this takes longer than a client may wait
+
+    main(prog_name="stubserver")
+
+
+if __name__ == "__main__":
+    run()

@@ -34,6 +34,25 @@ def test_serving_needs_neither_vcrpy_nor_yaml_nor_rich_nor_requests() -> None:
     loaded = loaded_after("import stubserver.cli; from stubserver import StubServer; StubServer().start().stop()")
 
     assert not loaded & {"vcr", "yaml", "rich", "requests", "pytest", "stubserver.redaction", "stubserver.folding"}
+    assert not loaded & {
+        "argparse",
+        "asyncio",
+        "importlib.metadata",
+        "logging",
+        "multiprocessing",
+        "sqlite3",
+        "tempfile",
+    }
+
+
+def test_what_the_first_miss_needs_is_there_before_it() -> None:
+    until = "[time.sleep(0.05) for _ in range(400) if 'stubserver.scrubbing' not in sys.modules]"
+
+    loaded = loaded_after(
+        f"import time; from stubserver import StubServer; stub = StubServer('cassettes').start(); {until}; stub.stop()"
+    )
+
+    assert "stubserver.scrubbing" in loaded
 
 
 def test_playing_an_ordinary_cassette_needs_no_yaml_parser() -> None:
