@@ -9,6 +9,7 @@ Needs the environment of `make datatrove`, and ray. The nodes are processes on t
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
@@ -19,6 +20,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, (str(ROOT / "tests"), os.environ.get("PYTHONPATH")))
+)  # the nodes'
 
 import pipelines  # noqa: E402  # from tests/, which is no package
 import ray  # noqa: E402
@@ -38,10 +42,11 @@ def on_ray(out: Path, options: dict[str, Any], tasks: int) -> list[dict[str, Any
     return found
 
 
-def kill_when_recording(cluster: Cluster, tapes: Path) -> None:
-    """Kill the second node as soon as something was recorded."""
+def kill_when_recording(cluster: Cluster, tapes: Path, over: threading.Event) -> None:
+    """Kill the second node as soon as something was recorded; not when it is *over* before."""
     while not any(tapes.glob("rank-*.yaml")):
-        time.sleep(0.05)
+        if over.wait(0.05):
+            return
     time.sleep(0.5)
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     print(f"killed a node with {recorded(tapes)} answers recorded", flush=True)
@@ -55,10 +60,14 @@ def recorded(tapes: Path) -> int:
 def scene(cluster: Cluster, folder: Path, upstream: str, stop: Any) -> bool:  # noqa: ANN401  # what ends the model
     """Record, stop the model, replay; return whether all outputs are the recorded one."""
     tapes = folder / "tapes"
-    killer = threading.Thread(target=kill_when_recording, args=(cluster, tapes))
+    over = threading.Event()
+    killer = threading.Thread(target=kill_when_recording, args=(cluster, tapes, over))
     killer.start()
-    first = on_ray(folder / "recorded", {"cassettes": str(tapes), "upstream": upstream}, 4)
-    killer.join()
+    try:
+        first = on_ray(folder / "recorded", {"cassettes": str(tapes), "upstream": upstream}, 4)
+    finally:
+        over.set()
+        killer.join()
     print(f"recorded {recorded(tapes)} answers for {len(first)} documents: {sorted(p.name for p in tapes.iterdir())}")
     stop()
     print("the model is gone; replaying")
@@ -99,7 +108,6 @@ def main() -> None:
 def end(process: int | None) -> None:
     """End the model."""
     if process is not None:
-        import os  # noqa: PLC0415  # one use
         import signal  # noqa: PLC0415  # one use
 
         os.kill(process, signal.SIGTERM)
