@@ -13,7 +13,6 @@ import os
 import sys
 import tempfile
 import threading
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,6 @@ def kill_when_recording(cluster: Cluster, tapes: Path, over: threading.Event) ->
     while not any(tapes.glob("rank-*.yaml")):
         if over.wait(0.05):
             return
-    time.sleep(0.5)
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     print(f"killed a node with {recorded(tapes)} answers recorded", flush=True)
 
