@@ -502,6 +502,106 @@ def test_drop_unused_removes_nothing_where_more_may_be_needed(
     assert [path.read_bytes() for path in paths] == before
 
 
+def in_processes(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """Run pytest with real processes of pytest-xdist, in a process of its own."""
+    return project.runpytest_subprocess(*plugin(), *ALONE, "-p", "no:cacheprovider", "-n", "2", *arguments, timeout=120)
+
+
+@pytest.mark.parametrize("mode", ["load", "loadgroup", "worksteal"])
+def test_drop_unused_knows_what_all_processes_played(project: pytest.Pytester, mode: str) -> None:
+    whole, partly, unused = leftovers(project)
+    shared = tape(project.path / "cassettes" / "shared.yaml", *(recorded(ask(text), completion()) for text in "abc"))
+    project.makepyfile(
+        test_shared="""
+        import pytest
+        from client_code import say
+
+        @pytest.mark.parametrize("text", ["a", "b"])
+        @pytest.mark.stub_cassette("cassettes/shared.yaml")
+        def test_shared(text):
+            assert say(text).ok
+        """
+    )
+    before = whole.read_bytes()
+
+    result = in_processes(project, "--dist", mode, "--stub-drop-unused")
+
+    assert passed(result, 4)
+    result.stdout.fnmatch_lines(
+        [
+            "cassettes/shared.yaml: 1 removed, the old file is shared.yaml.before",
+            "cassettes/test_it/test_one.yaml: 2 removed, the old file is test_one.yaml.before",
+            "cassettes/test_it/test_of_last_year.yaml: put aside as test_of_last_year.yaml.before",
+        ]
+    )
+    assert (whole.read_bytes(), unused.exists(), len(Library([partly]).playlist.recordings)) == (before, False, 1)
+    assert len(Library([shared]).playlist.recordings) == 2
+    again = in_processes(project, "--dist", mode, "--stub-drop-unused")
+    again.stdout.fnmatch_lines(["every recording was played"])
+
+
+def test_drop_unused_sees_a_skipped_test_of_a_group_in_another_process(project: pytest.Pytester) -> None:
+    paths = leftovers(project)
+    before = [path.read_bytes() for path in paths]
+    project.makepyfile(
+        test_skipped="""
+        import pytest
+
+        @pytest.mark.xdist_group("g")
+        def test_three(stub_server):
+            pytest.skip("not today")
+        """
+    )
+
+    result = in_processes(project, "--dist", "loadgroup", "--stub-drop-unused")
+
+    result.stdout.fnmatch_lines(["nothing was removed: 1 tests with a stub were skipped*"])
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_drop_unused_leaves_alone_what_several_processes_played_from_its_beginning(project: pytest.Pytester) -> None:
+    path = project.path / "cassettes" / "session.yaml"
+    tape(path, *(recorded(ask("one"), completion()) for _ in range(2)))
+    before = path.read_bytes()
+    project.makepyfile(
+        test_it="""
+        import pytest
+        from client_code import say
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_one(stub_server_session, number):
+            assert say("one").ok
+        """
+    )
+
+    result = in_processes(project, "--stub-drop-unused")
+
+    result.stdout.fnmatch_lines(["cassettes/session.yaml: not changed: 2 processes played it, each from its*"])
+    assert path.read_bytes() == before
+    run(project, "--stub-drop-unused").stdout.fnmatch_lines(["every recording was played"])
+
+
+def test_drop_unused_removes_nothing_when_a_process_was_lost(project: pytest.Pytester) -> None:
+    paths = leftovers(project)
+    before = [path.read_bytes() for path in paths]
+    project.makeconftest(
+        """
+        import os
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionfinish(session):
+            if os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
+                os._exit(0)
+        """
+    )
+
+    result = in_processes(project, "--stub-drop-unused")
+
+    result.stdout.fnmatch_lines(["nothing was removed: *"])
+    assert [path.read_bytes() for path in paths] == before
+
+
 def test_four_processes_record_into_their_cassettes_and_report_as_one(project: pytest.Pytester, api: Upstream) -> None:
     project.makepyfile(
         test_it="""

@@ -138,8 +138,10 @@ def stub_server_session(
     with stubs.started(pytestconfig, settings, stub_session_cassette, stub_environment) as stub:
         pytestconfig.stash[OF_SESSION] = stub
         yield stub
+    served = {str(file.path.resolve()) for file in stub.library.files}
+    usage_of(pytestconfig).of_session.update(served)
     if settings.strict:
-        usage_of(pytestconfig).strict.update(str(file.path.resolve()) for file in stub.library.files)
+        usage_of(pytestconfig).strict.update(served)
 
 
 @pytest.fixture(autouse=True)
@@ -231,7 +233,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401  # py
     """Take in what was played in another process."""
     del error
     told = getattr(node, "workeroutput", {}).get(OUTPUT)
-    if told is not None:
+    if told is not None or node.config.getoption("stub_drop_unused"):
         from stubserver.pytest_plugin.usage import usage_of  # noqa: PLC0415  # see above
 
         usage_of(node.config).take(told)
@@ -239,6 +241,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401  # py
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:  # noqa: ANN401
     """Report what was played, and drop what was not, if that was asked for."""
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist knows its own tests alone
+        return
     if USAGE in config.stash or config.getoption("stub_report") or config.getoption("stub_drop_unused"):
         from stubserver.pytest_plugin.summary import conclude  # noqa: PLC0415  # see above
 

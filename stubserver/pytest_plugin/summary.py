@@ -86,6 +86,8 @@ def _why_not(usage: Usage, exitstatus: int, stats: dict[str, list[Any]], config:
     """Say why what was not played may be needed all the same; empty when it may not."""
     if exitstatus != pytest.ExitCode.OK:
         return "not every test passed"
+    if usage.lost:
+        return "a process of pytest-xdist ended without telling what it had played"
     reports = [*stats.get("skipped", []), *stats.get("xfailed", [])]
     unsure = sum(getattr(report, "nodeid", "") in usage.users for report in reports)
     if unsure:
@@ -104,6 +106,11 @@ def _only_some(usage: Usage, config: pytest.Config) -> str:
 def _drop(usage: Usage, root: Path) -> list[str]:
     lines = []
     for path, numbers in usage.unplayed().items():
+        if usage.processes[str(path)] > 1:  # the second of two equal requests may have gone to another process
+            count = usage.processes[str(path)]
+            said = f"not changed: {count} processes played it, each from its beginning; run without -n"
+            lines.append(f"{_short(path, root)}: {said}")
+            continue
         try:
             kept = drop_items(path, numbers).kept
         except (CassetteError, OSError) as error:

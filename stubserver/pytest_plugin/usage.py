@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,9 @@ class Usage:
 
     ``left_out`` counts tests that were deselected: what they would have played is not unused. ``claimed`` are the
     cassettes that would be a collected test's own, ``users`` the tests that use a stub. Of ``strict``, nothing may
-    be left at the end. ``recorded`` counts answers, ``notes`` say why others were not.
+    be left at the end; ``of_session`` are those of the stub that all tests share, and ``processes`` how many processes
+    had one each. ``lost`` processes ended without telling what was played. ``recorded`` counts answers, ``notes`` say
+    why others were not.
     """
 
     def __init__(self, left_out: int = 0) -> None:
@@ -33,6 +36,9 @@ class Usage:
         self.claimed: set[str] = set()
         self.users: set[str] = set()
         self.strict: set[str] = set()
+        self.of_session: set[str] = set()
+        self.processes: Counter[str] = Counter()
+        self.lost = 0
         self.notes: list[str] = []
 
     def add(self, library: Library, journal: Journal) -> None:
@@ -54,18 +60,23 @@ class Usage:
     def as_json(self) -> str:
         """Write it for another process."""
         rows = [[path, self.totals[path], sorted(self.played[path])] for path in self.totals]
-        sets = [sorted(one) for one in (self.claimed, self.users, self.strict)]
+        sets = [sorted(one) for one in (self.claimed, self.users, self.strict, self.of_session)]
         return json.dumps([self.left_out, self.recorded, self.notes, sets, rows])
 
-    def take(self, text: str) -> None:
-        """Take in what another process wrote."""
-        left_out, recorded, notes, (claimed, users, strict), rows = json.loads(text)
+    def take(self, text: str | None) -> None:
+        """Take in what another process wrote; None: it ended before it could."""
+        if text is None:
+            self.lost += 1
+            return
+        left_out, recorded, notes, (claimed, users, strict, of_session), rows = json.loads(text)
         self.left_out = max(self.left_out, left_out)  # each process deselects the same ones
         self.recorded += recorded
         self.notes += notes
         self.claimed.update(claimed)
         self.users.update(users)
         self.strict.update(strict)
+        self.of_session.update(of_session)
+        self.processes.update(of_session)
         for path, total, numbers in rows:
             self._add(path, total, numbers)
 
