@@ -1,11 +1,12 @@
-"""For all tests: in CI the same examples each time, so that a change is judged by what it changes."""
+"""For all tests: no example fails for being slow, as the machine may be; in CI the same examples each time."""
 
 from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A change is judged by what it changes.
+settings.register_profile("ci", settings.get_profile("patient"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "patient")

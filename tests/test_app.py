@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tapes import CHAT, ask, chunks, completion, events, recorded, request, tape
 
@@ -21,8 +21,6 @@ from stubserver.cassettes.library import Library, Report
 from stubserver.dummy import DEFAULT_TEXT, DummySettings
 from stubserver.errors import ProtocolError
 from stubserver.messages import Answer, Request, header
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 GZIP = gzip.compress(json.dumps(completion("packed")).encode(), mtime=0)
 STREAM = events(*chunks({"role": "assistant", "content": ""}, {"content": "Hi"}))
@@ -358,7 +356,6 @@ def odd_app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return app(tmp_path_factory.mktemp("odd"), *ITEMS, recorded(b"\xff\x00", b"\x89PNG"), **options)
 
 
-@relaxed
 @given(method=METHODS, target=TARGETS, body=BODIES)
 def test_every_request_is_answered_and_written_down(odd_app: App, method: str, target: str, body: bytes) -> None:
     before = odd_app.journal.total

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tapes import ask, request
 
@@ -14,7 +14,6 @@ from stubserver.dummy import DummySettings, is_pure, models, respond
 from stubserver.dummy.response_store import ResponseStore
 from stubserver.messages import Request, Response, header
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SETTINGS = DummySettings(models=("a", "b"))
 
 
@@ -133,7 +132,6 @@ PATHS = st.one_of(
 )
 
 
-@relaxed
 @given(METHODS, PATHS, st.binary(max_size=40) | st.sampled_from([json.dumps(ask()).encode()]))
 def test_every_request_is_answered_and_always_alike(method: str, path: str, body: bytes) -> None:
     made = Request(method, path, (), body)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from tapes import ask, request
@@ -19,7 +19,6 @@ from stubserver.dummy.errors import APIError
 from stubserver.dummy.tokens import split
 from stubserver.messages import Response, header
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SETTINGS = DummySettings()
 
 
@@ -270,7 +269,6 @@ SHAPING = st.fixed_dictionaries(
 )
 
 
-@relaxed
 @given(SHAPING)
 def test_whole_and_streamed_agree_whatever_is_asked(more: dict[str, Any]) -> None:
     if "tools" not in more:
@@ -567,7 +565,6 @@ FIELDS = (
 )
 
 
-@relaxed
 @given(st.dictionaries(st.sampled_from(FIELDS), ODD))
 def test_odd_requests_are_answered_or_refused_and_always_alike(odd: dict[str, Any]) -> None:
     made = request(ask(**odd))

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion
 from tapes import request
@@ -250,7 +250,6 @@ def test_padding_gives_as_many_tokens_as_are_allowed() -> None:
     assert answer["usage"]["completion_tokens"] == 80
 
 
-@settings(deadline=None)
 @given(
     st.one_of(st.text(max_size=9), st.lists(st.text(max_size=9), min_size=1, max_size=3), st.just([[1, 2], [3]])),
     st.fixed_dictionaries(

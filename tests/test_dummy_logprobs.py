@@ -6,7 +6,7 @@ import math
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat.chat_completion import ChoiceLogprobs
 from openai.types.completion_choice import Logprobs
@@ -16,7 +16,6 @@ from stubserver.dummy import logprobs
 pieces_of_any_text = st.lists(st.text(min_size=1, max_size=4), max_size=6)
 
 
-@settings(deadline=None)
 @given(pieces_of_any_text, st.integers(0, 20))
 def test_each_token_of_a_chat_has_its_bytes_its_number_and_its_alternatives(pieces: list[str], top: int) -> None:
     read = ChoiceLogprobs.model_validate(logprobs.chat(pieces, top), strict=True)
@@ -32,7 +31,6 @@ def test_each_token_of_a_chat_has_its_bytes_its_number_and_its_alternatives(piec
         assert not top or (entry.top_logprobs[0].token, numbers[0]) == (entry.token, entry.logprob)
 
 
-@settings(deadline=None)
 @given(pieces_of_any_text, st.integers(0, 5), st.integers(0, 9))
 def test_the_older_shape_has_four_lists_of_the_same_length(pieces: list[str], top: int, start: int) -> None:
     made = logprobs.legacy(pieces, top, start=start)

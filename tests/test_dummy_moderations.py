@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import ModerationCreateResponse
 
@@ -14,8 +14,6 @@ from stubserver.dummy import moderations
 from stubserver.dummy.errors import APIError
 from stubserver.dummy.settings import DummySettings
 from stubserver.messages import Request
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = {"type": "text", "text": "hello"}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
@@ -49,7 +47,6 @@ def applied(**body: Any) -> dict[str, list[str]]:
     return found
 
 
-@relaxed
 @given(value=inputs)
 def test_every_input_gets_results_that_the_client_accepts(value: Any) -> None:
     whole = answer(input=value)

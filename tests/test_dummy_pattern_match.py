@@ -34,7 +34,7 @@ def spends_nothing(_steps: int) -> None:
     """Let it go on."""
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(PATTERNS, st.lists(st.text("abAB1x \n", min_size=1, max_size=6), min_size=3, max_size=6))
 def test_it_agrees_with_pythons_matcher(pattern: str, texts: list[str]) -> None:
     # Of empty texts they differ about \\B, which Python before 3.14 does not find there.

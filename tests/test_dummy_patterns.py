@@ -99,7 +99,7 @@ def test_look_arounds_are_met_by_trying(pattern: str) -> None:
     assert re.search(pattern, text)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.builds(

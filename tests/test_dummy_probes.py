@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import stubserver
@@ -15,8 +15,6 @@ from stubserver.dummy import probes, tokens
 from stubserver.dummy.errors import APIError
 from stubserver.dummy.settings import DummySettings
 from stubserver.messages import Request, Response, header
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 any_text = st.one_of(
     st.text(st.characters(exclude_categories=())), st.text("ab Z09.,\n\t\N{EURO SIGN}\N{GRINNING FACE}")
@@ -43,13 +41,11 @@ def detokenized(ids: list[int]) -> str:
     return text
 
 
-@relaxed
 @given(text=any_text)
 def test_detokenize_gives_back_what_was_tokenized(text: str) -> None:
     assert detokenized(tokenized(prompt=text)["tokens"]) == text
 
 
-@relaxed
 @given(text=any_text)
 def test_tokens_are_the_splitters_pieces_cut_to_six_bytes(text: str) -> None:
     answer = tokenized(prompt=text, return_token_strs=True)
@@ -62,7 +58,6 @@ def test_tokens_are_the_splitters_pieces_cut_to_six_bytes(text: str) -> None:
     assert [detokenized([number]) for number in answer["tokens"]] == strings
 
 
-@relaxed
 @given(pieces=st.lists(st.sampled_from([" Hi", " you", ".", " 12"])))
 def test_short_pieces_are_one_token_each(pieces: list[str]) -> None:
     text = "".join(pieces)
@@ -81,7 +76,6 @@ def test_the_ids_are_the_documented_ones() -> None:
     }
 
 
-@relaxed
 @given(ids=st.lists(st.integers(-(2**70), 2**70), max_size=5))
 def test_any_numbers_can_be_detokenized(ids: list[int]) -> None:
     assert "".join(detokenized([number]) for number in ids) == detokenized(ids)

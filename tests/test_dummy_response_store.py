@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response as ClientResponse
 from openai.types.responses import response_item_list
@@ -17,8 +17,6 @@ from stubserver.dummy.errors import APIError
 from stubserver.dummy.response_store import ResponseStore
 from stubserver.dummy.settings import DummySettings
 from stubserver.messages import Request, Response
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SETTINGS = DummySettings()
 
@@ -280,7 +278,6 @@ def test_no_input_is_no_items(store: ResponseStore) -> None:
     assert items(store, name) == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
 
 
-@relaxed
 @given(count=st.integers(1, 45), limit=st.integers(1, 20), order=st.sampled_from(["asc", "desc", None]))
 def test_pages_hold_every_item_once_in_order(count: int, limit: int, order: str | None) -> None:
     store = ResponseStore()
@@ -375,7 +372,6 @@ def test_what_is_put_again_is_the_newest() -> None:
     assert [name for name in "abc" if store.get(name)] == ["a", "c"]
 
 
-@relaxed
 @given(steps=st.lists(st.tuples(st.sampled_from(["put", "drop"]), st.sampled_from("abcde"), st.integers(0, 900))))
 def test_the_store_never_holds_more_than_it_may_and_counts_right(steps: list[tuple[str, str, int]]) -> None:
     store = ResponseStore(count=3, size=2000)

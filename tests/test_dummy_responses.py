@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai import OpenAI
 from openai.types.responses import Response as ClientResponse
@@ -19,8 +19,6 @@ from stubserver.dummy.settings import CREATED, DEFAULT_TEXT, DummySettings
 from stubserver.dummy.tokens import split
 from stubserver.dummy.usage import prompt_tokens
 from stubserver.messages import Request
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SETTINGS = DummySettings()
 LOGPROBS = "message.output_text.logprobs"
@@ -136,7 +134,6 @@ BODIES = st.fixed_dictionaries(
 )
 
 
-@relaxed
 @given(body=BODIES)
 def test_what_was_given_is_echoed(body: dict[str, Any]) -> None:
     value = answer(**body)
@@ -145,7 +142,6 @@ def test_what_was_given_is_echoed(body: dict[str, Any]) -> None:
     assert {name: value[name] for name in given} == given
 
 
-@relaxed
 @given(body=BODIES, limit=st.integers(0, 200), text=st.text())
 def test_usage_status_and_text_agree(body: dict[str, Any], limit: int, text: str) -> None:
     value = answer(DummySettings(text=text, tokens=limit), **body)
@@ -164,7 +160,6 @@ def test_usage_status_and_text_agree(body: dict[str, Any], limit: int, text: str
     assert used["output_tokens_details"] == {"reasoning_tokens": 0}
 
 
-@relaxed
 @given(body=BODIES)
 def test_the_same_request_gives_the_same_bytes(body: dict[str, Any]) -> None:
     assert responses.create(asked(**body), SETTINGS) == responses.create(asked(**body), SETTINGS)
@@ -186,7 +181,6 @@ ITEM = st.fixed_dictionaries({"type": WORDS}, optional={"name": ANYTHING, "call_
 TOOL = st.fixed_dictionaries({"type": st.just("function"), "name": WORDS}, optional={"parameters": ANYTHING})
 
 
-@relaxed
 @given(
     body=st.dictionaries(MEMBERS, ANYTHING, max_size=3),
     items=st.lists(ITEM, max_size=3),

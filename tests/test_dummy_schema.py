@@ -29,7 +29,7 @@ SLOW_TO_MAKE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 # Any schema, and schemas that are known to be met by something.
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=SLOW_TO_MAKE)
+@settings(max_examples=100, suppress_health_check=SLOW_TO_MAKE)
 @given(SCHEMAS)
 def test_an_instance_is_valid_or_there_is_none(schema: Any) -> None:
     try:
@@ -41,7 +41,7 @@ def test_an_instance_is_valid_or_there_is_none(schema: Any) -> None:
     assert json.dumps(smallest(schema)) == json.dumps(found)
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=SLOW_TO_MAKE)
+@settings(max_examples=100, suppress_health_check=SLOW_TO_MAKE)
 @given(VALUES.flatmap(lambda value: st.tuples(st.just(value), about(value))))
 def test_a_schema_that_something_meets_is_met(pair: tuple[Any, Any]) -> None:
     value, schema = pair

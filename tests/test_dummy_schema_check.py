@@ -20,13 +20,13 @@ def checks(schema: Any, value: Any) -> bool:
     return Checker(Schemas(schema, spend), spend).valid(schema, value)
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=SLOW_TO_MAKE)
+@settings(max_examples=80, suppress_health_check=SLOW_TO_MAKE)
 @given(SCHEMAS, st.lists(VALUES, min_size=5, max_size=10))
 def test_it_agrees_with_jsonschema(schema: Any, values: list[Any]) -> None:
     assert [checks(schema, value) for value in values] == [is_valid(schema, value) for value in values]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=SLOW_TO_MAKE)
+@settings(max_examples=40, suppress_health_check=SLOW_TO_MAKE)
 @given(VALUES.flatmap(lambda value: st.tuples(st.just(value), about(value))), VALUES)
 def test_it_agrees_about_schemas_that_are_met(pair: tuple[Any, Any], other: Any) -> None:
     value, schema = pair

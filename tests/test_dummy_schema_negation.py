@@ -12,7 +12,7 @@ from schema_strategies import SCHEMAS, VALUES, is_valid
 from stubserver.dummy.schema_negation import opposites
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(SCHEMAS.filter(lambda schema: isinstance(schema, dict)), st.lists(VALUES, min_size=4, max_size=8))
 def test_what_does_not_meet_a_schema_meets_one_of_its_opposites(schema: dict[str, Any], values: list[Any]) -> None:
     found = opposites(schema, [])

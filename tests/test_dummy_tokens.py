@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stubserver.dummy.tokens import UNKNOWN, number_of, parts, split, text_of
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_the_pieces_join_to_the_text(text: str) -> None:
     assert "".join(split(text)) == text
@@ -36,7 +35,6 @@ def test_a_long_text_of_spaces_comes_to_an_end() -> None:
     assert split(" " * 100_000) == [" " * 100_000]
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters()))
 def test_an_id_is_turned_back_into_its_text(text: str) -> None:
     cut = [part for piece in split(text) for part in parts(piece)]
@@ -50,7 +48,6 @@ def test_a_number_that_is_no_id_has_no_text(number: int) -> None:
     assert text_of(number) == UNKNOWN
 
 
-@settings(deadline=None)
 @given(st.text(), st.integers(0, 30))
 def test_the_first_pieces_are_the_pieces_of_a_text_cut_there(text: str, count: int) -> None:
     first = split(text)[:count]

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
@@ -31,7 +31,6 @@ def test_prompt_tokens_are_a_quarter_of_what_python_shows_of_the_request(body: d
     assert prompt_tokens(body) == tokens
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stubserver.dummy import wording
@@ -129,7 +129,6 @@ def test_json_is_never_cut(most: int | None, count: int) -> None:
     assert wording.whole('{"a"}', most) == ('{"a"}', count, "stop")
 
 
-@settings(deadline=None)
 @given(
     text=st.text(max_size=40),
     counted=st.integers(0, 30),

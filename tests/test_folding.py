@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -22,8 +22,6 @@ from tapes import chunks, completion, events
 from stubserver import sse
 from stubserver.folding import folded, unfolded
 from stubserver.messages import Response, header
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 RESPONSE_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -417,7 +415,6 @@ def test_of_an_answer_without_usage_none_is_made_up() -> None:
     assert not any("usage" in data for data in unfold(answer, usage=True))
 
 
-@relaxed
 @given(st.text(), st.lists(st.text(), max_size=3))
 def test_any_text_comes_back(text: str, arguments: list[str]) -> None:
     calls = [
@@ -478,7 +475,6 @@ ODD = st.recursive(
 )
 
 
-@relaxed
 @given(st.lists(ODD, max_size=3), st.sampled_from(["chat.completion", "text_completion", "response"]))
 def test_odd_answers_never_fail(values: list[Any], kind: str) -> None:
     answer = {"object": kind, "choices": values, "output": values, "status": values}
@@ -487,7 +483,6 @@ def test_odd_answers_never_fail(values: list[Any], kind: str) -> None:
     assert folded(response).status == 200
 
 
-@relaxed
 @given(st.lists(ODD, max_size=5), st.sampled_from(["chat.completion.chunk", "text_completion"]))
 def test_odd_streams_never_fail(values: list[Any], kind: str) -> None:
     datas = [{"object": kind, "choices": values}, *({"choices": [value], "usage": value} for value in values)]

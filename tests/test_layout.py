@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stubserver.cassettes import layout
@@ -17,7 +17,6 @@ from stubserver.cassettes.scalars import UnreadableError
 from stubserver.cassettes.writer import item_text
 from stubserver.messages import Interaction, Request, Response
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 # Long words and spaces, so that lines fold, and everything that YAML has a meaning for.
 PROSE = st.lists(
@@ -121,7 +120,6 @@ def agree(raw: bytes) -> bool:
     return found is None or repr([found]) == repr(yaml.load(raw, Loader=yaml.CSafeLoader))
 
 
-@relaxed
 @given(parts=PARTS, allow_unicode=st.booleans(), width=st.sampled_from([80, 120]))
 @example(parts={}, allow_unicode=True, width=120)
 @example(parts={"got": {"a": ["x\n      b:\n      - y"]}}, allow_unicode=False, width=80)
@@ -130,7 +128,6 @@ def test_what_the_layout_takes_is_what_pyyaml_reads(parts: Any, allow_unicode: b
     assert agree(dumped(item(**parts), allow_unicode=allow_unicode, width=width))
 
 
-@relaxed
 @given(st.data())
 def test_a_changed_byte_never_makes_the_layout_read_something_else(data: st.DataObject) -> None:
     raw = bytearray(dumped(item(body=data.draw(PROSE), sent={"a": [data.draw(PROSE)], "b": ["c"]})))

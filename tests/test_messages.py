@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stubserver.messages import Answer, Request, Response, header, without_headers
@@ -80,7 +80,6 @@ def test_host_and_port(scheme: str, authority: str, host: str, port: int | None)
     assert (request.host, request.port) == (host, port)
 
 
-@settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_authority_is_too_odd(authority: str, uri: str) -> None:
     request = Request("GET", "/", (), b"", "http", authority)

@@ -7,7 +7,7 @@ import re
 from itertools import cycle, islice
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stubserver.messages import Interaction, Request, Response
@@ -24,8 +24,6 @@ from stubserver.redaction import (
     is_secret_member,
     secrets_of,
 )
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def made(length: int, alphabet: str = "a7Kq2ZpX9vLm4RtB") -> str:
@@ -180,7 +178,6 @@ def test_other_members_are_not(name: str) -> None:
     assert secrets_of(with_body(json.dumps({name: PASSWORD}))) == []
 
 
-@relaxed
 @given(
     value=st.text(min_size=1, max_size=30), after=st.text(max_size=10), levels=st.integers(0, 3), tight=st.booleans()
 )
@@ -318,7 +315,6 @@ def test_the_secret_itself_is_never_part_of_the_report() -> None:
     assert not any(part in line for line in found for part in (PASSWORD, made(16), made(16, "ABC234")))
 
 
-@relaxed
 @given(
     st.lists(st.sampled_from([*(key for _, key in ALL_KEYS), '"password": "', "?key=", "://a@", "\\", '"', "x", " "]))
 )

@@ -7,7 +7,7 @@ import json
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tapes import chunks, completion, events
 
@@ -193,7 +193,6 @@ def test_an_encoding_cannot_inject_a_header() -> None:
     assert not any("\r" in value or "\n" in value for _, value in response.headers)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=4),
     st.integers(0, 1200),

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stubserver.cassettes.safe_yaml import YamlError, load
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KEYS = st.one_of(st.text(max_size=20), st.integers(), st.booleans(), st.none(), st.binary(max_size=5))
 SCALARS = st.one_of(
     st.none(),
@@ -25,7 +24,6 @@ SCALARS = st.one_of(
 DATA = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4))
 
 
-@relaxed
 @given(
     data=DATA,
     allow_unicode=st.booleans(),
@@ -38,7 +36,6 @@ def test_what_pyyaml_dumped_is_read_as_it_reads_it(data: Any, **options: Any) ->
     assert repr(load(text)) == repr(yaml.safe_load(text))
 
 
-@relaxed
 @given(DATA)
 def test_shared_collections_are_read_through_their_aliases(data: Any) -> None:
     shared = [[data], {"a": data}]

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stubserver.cassettes.scalars import UnreadableError, binary, double_quoted, single_quoted, typed
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NUMBER_LIKE = st.text("0123456789_:.+-eExbaf", max_size=12)
 WORD_LIKE = st.sampled_from(["yes", "no", "true", "false", "on", "off", "null", "y", "n", ".inf", ".nan", "~"]).flatmap(
     lambda word: st.sampled_from([word, word.upper(), word.title(), f"-{word}", f"+{word}", f"{word} ", f"{word}x"])
@@ -31,7 +30,6 @@ def resolved(text: str) -> Any:
         return text
 
 
-@relaxed
 @given(st.one_of(NUMBER_LIKE, WORD_LIKE, st.text(max_size=8)))
 @example("")
 @example("-.5")
@@ -67,7 +65,6 @@ def from_yaml(text: str) -> Any:
         return UnreadableError
 
 
-@relaxed
 @given(QUOTED)
 @example("one \\\n  \\ two")
 @example("kept \\ \n  next")
@@ -83,7 +80,6 @@ def test_double_quotes_hold_what_libyaml_finds_in_them(text: str) -> None:
     assert found == from_yaml(f'"{text}"')
 
 
-@relaxed
 @given(st.text('ab \n\t\\é":#', max_size=12).map(lambda text: text.replace("b", "''")))
 @example("a \n\n \t\n b")
 @example("a\\\nb\\ \n")
@@ -91,14 +87,12 @@ def test_single_quotes_hold_what_libyaml_finds_in_them(text: str) -> None:
     assert single_quoted(text) == from_yaml(f"'{text}'")
 
 
-@relaxed
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_pyyaml_escapes_comes_back(text: str) -> None:
     written = yaml.dump(text, Dumper=yaml.CDumper, default_style='"', width=20)
     assert double_quoted(written.strip()[1:-1]) == text
 
 
-@relaxed
 @given(st.binary(max_size=300))
 def test_binary_blocks_come_back(content: bytes) -> None:
     block = yaml.dump(content, Dumper=yaml.CDumper).partition("\n")[2]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stubserver.sse import data_of, frame, is_event_stream, split
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 LINES = st.sampled_from([b"data: a", b"data:b", b"data", b"event: x", b": comment", b"id: 1", b"", b"data: \xff", b"x"])
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
 
-@relaxed
 @given(
     st.one_of(st.binary(), st.lists(st.tuples(LINES, ENDS)).map(lambda ls: b"".join(b for line in ls for b in line)))
 )
@@ -24,7 +21,6 @@ def test_the_pieces_join_to_the_whole(body: bytes) -> None:
     assert all(pieces)
 
 
-@relaxed
 @given(st.lists(st.lists(LINES.filter(bool), min_size=1, max_size=3), max_size=5), ENDS)
 def test_each_event_is_one_piece_whatever_the_line_end(events: list[list[bytes]], end: bytes) -> None:
     written = [b"".join(line + end for line in [*lines, b""]) for lines in events]
@@ -71,7 +67,6 @@ def test_the_data_of_an_event(event: bytes, data: bytes | None) -> None:
     assert data_of(event) == data
 
 
-@relaxed
 @given(st.lists(st.binary().filter(lambda data: b"\n" not in data and b"\r" not in data)))
 def test_what_was_framed_is_read_again(datas: list[bytes]) -> None:
     events = list(frame(datas))

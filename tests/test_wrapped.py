@@ -9,7 +9,7 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stubserver.wrapped import clean_wrapped, unwrapped
@@ -116,7 +116,6 @@ def test_a_picture_stays_as_it_is_whatever_it_holds_by_chance() -> None:
     assert clean_wrapped(written, lambda _: "changed") == written
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), st.sampled_from(sorted(FORMS)))
 def test_nothing_is_changed_where_nothing_is_to_be(text: str, form: str) -> None:
     for written in (text, FORMS[form](text), json.dumps({"a": FORMS[form](text)})):
