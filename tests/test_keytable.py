@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
 import pytest
@@ -44,12 +45,13 @@ def test_room_is_made_beside_what_is_there(numbers: list[int], reserved: list[in
 
 
 def test_a_large_one_that_is_full_stays_where_it_is() -> None:
-    table = KeyTable(10_000)
+    draw = random.Random(7)
+    table, numbers = KeyTable(10_000), [draw.getrandbits(64) | 1 for _ in range(20_000)]
     (before,) = table._tables
-    table.extend(range(1, 20_000), FILE)
+    table.extend(numbers, FILE)
     assert table._tables[0] is before
     assert len(table._tables) == 2
-    assert all(table.find(n) == [FILE + n - 1] for n in range(1, 20_000))
+    assert all(table.find(number) == [FILE + entry] for entry, number in enumerate(numbers))
 
 
 def test_entries_are_counted_on() -> None:
