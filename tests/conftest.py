@@ -6,7 +6,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+spared = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+settings.register_profile("patient", deadline=None, suppress_health_check=spared)
 # A change is judged by what it changes.
 settings.register_profile("ci", settings.get_profile("patient"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "patient")

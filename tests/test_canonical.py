@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stubserver.canonical import (
@@ -23,8 +23,6 @@ from stubserver.messages import Request
 
 RULES = Rules()
 
-# No example may fail for being slow: the machine may be.
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 # Names that mean something to the rules stay out of the generated documents.
 NAMES = st.text(max_size=8).filter(lambda name: name not in VOLATILE | {"stream"})
@@ -97,7 +95,6 @@ def two_spellings(draw: st.DrawFn) -> tuple[str, str]:
     return spelled(document, draw), spelled(document | extra, draw)
 
 
-@relaxed
 @given(two_spellings())
 def test_one_value_in_two_spellings_has_one_key(pair: tuple[str, str]) -> None:
     assert same(*pair)
@@ -129,7 +126,6 @@ def typed(value: Any) -> Any:
     return (isinstance(value, bool), value)
 
 
-@relaxed
 @given(DOCUMENTS.filter(bool), LEAVES | DOCUMENTS, st.data())
 def test_another_value_anywhere_has_another_key(document: dict[str, Any], new: Any, data: st.DataObject) -> None:
     other = changed(document, data.draw(st.sampled_from(leaves(document))), new)
@@ -160,7 +156,6 @@ REQUESTS = st.builds(
 )
 
 
-@relaxed
 @given(REQUESTS, REQUESTS, st.sets(st.sampled_from(MATCHERS), min_size=1))
 def test_two_requests_have_one_key_exactly_when_there_are_no_differences(
     a: Request, b: Request, names: set[str]
@@ -169,7 +164,6 @@ def test_two_requests_have_one_key_exactly_when_there_are_no_differences(
     assert (rules.key(a) == rules.key(b)) == (differences(a, b, rules) == [])
 
 
-@relaxed
 @given(DOCUMENTS, st.data())
 def test_a_changed_part_is_named(document: dict[str, Any], data: st.DataObject) -> None:
     other = changed(document, data.draw(st.sampled_from(leaves(document))), data.draw(LEAVES))

@@ -9,7 +9,7 @@ from array import array
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 
@@ -18,7 +18,7 @@ from stubserver.dummy.errors import APIError
 from stubserver.dummy.settings import DummySettings
 from stubserver.messages import Request
 
-relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=60)
 
 texts = st.text(min_size=1, max_size=40)
 token_lists = st.lists(st.integers(0, 200_000), min_size=1, max_size=12)
@@ -54,7 +54,7 @@ def refused(**body: Any) -> dict[str, Any]:
     return {"status": response.status, **error}
 
 
-@relaxed
+@few
 @given(value=inputs, dimensions=st.integers(1, 300))
 def test_any_input_gives_unit_vectors_that_the_client_accepts(value: Any, dimensions: int) -> None:
     whole = answer(input=value, dimensions=dimensions)
@@ -67,7 +67,7 @@ def test_any_input_gives_unit_vectors_that_the_client_accepts(value: Any, dimens
         assert math.hypot(*item["embedding"]) == pytest.approx(1, abs=1e-6)
 
 
-@relaxed
+@few
 @given(value=inputs, dimensions=st.integers(1, 300))
 def test_base64_holds_the_same_numbers_as_float(value: Any, dimensions: int) -> None:
     packed = vectors(input=value, dimensions=dimensions, encoding_format="base64")
@@ -76,7 +76,7 @@ def test_base64_holds_the_same_numbers_as_float(value: Any, dimensions: int) -> 
     assert [unpacked(text) for text in packed] == plain
 
 
-@relaxed
+@few
 @given(value=inputs)
 def test_usage_counts_the_pieces_of_texts_and_the_numbers_of_token_lists(value: Any) -> None:
     items = [value] if isinstance(value, str) or isinstance(value[0], int) else value

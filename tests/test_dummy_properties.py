@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from openai.types import Completion, CreateEmbeddingResponse, Model, ModerationCreateResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -27,9 +27,7 @@ from stubserver.dummy.tokens import split
 from stubserver.folding import folded
 from stubserver.messages import Request, Response
 
-many = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+many = settings(max_examples=200)
 CHUNK: TypeAdapter[Any] = TypeAdapter(ChatCompletionChunk)
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 TEXTS = ["This is dummy text. Page 1, page 2: 12345 wörds!", "", "x", "one\ntwo\n\nthree " * 9]

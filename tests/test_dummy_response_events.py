@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
@@ -17,8 +17,7 @@ from stubserver.dummy import response_events, responses, tokens
 from stubserver.dummy.settings import DummySettings
 from stubserver.messages import Request, header
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-few = settings(relaxed, max_examples=40)  # the client's models take their time
+few = settings(max_examples=40)  # the client's models take their time
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 BEGINNING = ["response.created", "response.in_progress"]
@@ -72,7 +71,6 @@ def folded(events: list[dict[str, Any]]) -> Any:
     return state._completed_response
 
 
-@relaxed
 @given(text=st.text(), limit=st.none() | st.integers(16, 200), queued=st.booleans())
 def test_a_text_is_streamed_in_the_apis_order(text: str, limit: int | None, *, queued: bool) -> None:
     answer = whole(text, max_output_tokens=limit)
@@ -93,7 +91,6 @@ def test_a_text_is_streamed_in_the_apis_order(text: str, limit: int | None, *, q
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
-@relaxed
 @given(arguments=st.text())
 def test_a_call_is_streamed_in_the_apis_order(arguments: str) -> None:
     events = response_events.sequence(with_call(arguments))
@@ -130,7 +127,6 @@ def test_the_client_folds_a_call_to_the_whole_answer(arguments: str) -> None:
     assert (item.type, item.name, item.call_id, item.arguments) == ("function_call", "f", "call_1", arguments)
 
 
-@relaxed
 @given(text=st.text(st.characters(exclude_categories=())))
 def test_deltas_are_the_splitters_pieces_and_join_to_the_text(text: str) -> None:
     events = read(response_events.stream(whole(text)).body)
@@ -211,7 +207,6 @@ def test_a_cancelled_response_has_no_items_and_no_end() -> None:
     assert types(response_events.sequence(cancelled, queued=True)) == QUEUED
 
 
-@relaxed
 @given(after=st.integers(-1, 40))
 def test_a_stream_can_begin_after_an_event(after: int) -> None:
     answer = whole("Some text of a few words.")

@@ -142,7 +142,7 @@ JSON_REQUESTS = st.recursive(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(JSON_REQUESTS, st.booleans(), st.binary(max_size=200)), min_size=1, max_size=12))
 def test_any_request_and_any_answer_survive_record_disk_load_and_replay(
     tmp_path_factory: pytest.TempPathFactory, exchanges: list[tuple[Any, bool, bytes]]

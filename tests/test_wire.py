@@ -7,7 +7,7 @@ import json
 
 import h11
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stubserver import sse, wire
@@ -35,10 +35,6 @@ def get(*fields: str) -> bytes:
 
 def chunked(body: bytes) -> bytes:
     return post("Transfer-Encoding: chunked", body=body)
-
-
-# No example may fail for being slow: the machine may be.
-any_bytes = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Outcome:
@@ -576,7 +572,6 @@ def cut(data: bytes, points: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise([0, *ends, len(data)])]
 
 
-@any_bytes
 @given(st.binary(max_size=500) | SOUP | MUTATED)
 def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
     outcome = whole(data, SMALL)
@@ -587,7 +582,6 @@ def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
         json.dumps(str(outcome.error)).encode("ascii")
 
 
-@any_bytes
 @given(SOUP | MUTATED, st.lists(st.integers(0, 300), max_size=8))
 def test_any_bytes_are_read_the_same_however_they_are_cut(data: bytes, points: list[int]) -> None:
     at_once, in_pieces = whole(data), Outcome(cut(data, points))
@@ -626,7 +620,6 @@ class H11:
         return request.method.decode(), body
 
 
-@any_bytes
 @given(MUTATED | SOUP)
 def test_another_parser_reads_no_accepted_request_otherwise(data: bytes) -> None:
     accepted = whole(data).parsed
@@ -803,7 +796,6 @@ def as_client_reads(data: bytes, method: str) -> tuple[h11.Response, bytes]:
     return response, body
 
 
-@any_bytes
 @given(RESPONSES, st.sampled_from(ALL_FLAGS))
 def test_any_answer_reads_back_as_it_was(response: Response, flags: int) -> None:
     read, body = as_client_reads(b"".join(render(response, flags)), "HEAD" if flags & HEAD else "GET")
@@ -813,7 +805,6 @@ def test_any_answer_reads_back_as_it_was(response: Response, flags: int) -> None
     assert [pair for pair in read.headers if pair[0].startswith(b"x-")] == sent
 
 
-@any_bytes
 @given(st.binary(max_size=200))
 def test_pieces_of_a_stream_are_its_events(body: bytes) -> None:
     pieces = render(Response(200, (), body, events=True), HTTP10)

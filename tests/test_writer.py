@@ -141,7 +141,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(value=JSON_VALUES, ascii_only=st.booleans(), answer=st.binary(max_size=300) | st.text().map(str.encode))
 def test_any_json_and_any_bytes_come_back_unchanged(
     tmp_path_factory: pytest.TempPathFactory, value: Any, *, ascii_only: bool, answer: bytes

@@ -11,17 +11,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from struct import Struct
 from threading import RLock
-from typing import Final, overload
+from typing import overload
 
 from stubserver.cassettes.keytable import Words
 from stubserver.cassettes.recordings import Recording, Reel
 from stubserver.cassettes.tables import ROW, ROW_BITS, Sizes, Tables, number_of
 
 __all__ = ["Catalogue", "Entries"]
-
-_WHOLE: Final = Struct("<QQQ")
 
 
 class Entries(Sequence[int]):
@@ -133,9 +130,8 @@ class Catalogue:
 
     def only(self, key: bytes) -> Recording | None:
         """Return the recording of a match key that is the only one of its number: nearly all are, and soon found."""
-        route, body, _ = _WHOLE.unpack(key)
         keys = self._tables.keys
-        entry = keys.last(route ^ body or 1)
+        entry = keys.last(number_of(key))
         slot = entry >> ROW_BITS
         reel = self._reels[slot] if slot in self._rank else None
         if reel is None or not keys.is_alone(entry):

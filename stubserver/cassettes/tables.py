@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final
 
-from stubserver.canonical import ROUTE_SIZE
 from stubserver.cassettes.keytable import KeyTable, Words
 from stubserver.cassettes.recordings import HALVES, ROUTES, ROW_SIZE, SIZES, Reel
 
@@ -89,4 +88,4 @@ def _mixed(route: int, body: int) -> int:
 
 def number_of(key: bytes) -> int:
     """Return the number under which a key stands in a table: both of its halves take part."""
-    return _mixed(*_KEY.unpack_from(key.ljust(2 * ROUTE_SIZE, b"\0")))
+    return _mixed(*_KEY.unpack_from(key))

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from stubserver.cassettes.format import FormatError, request_of, response_of
 from stubserver.interchange import Carried, Lost
 from stubserver.interchange.elements import ElementsError, elements, value_of
-from stubserver.interchange.stubs import file_body, from_base64, quoted, unpacked
+from stubserver.interchange.stubs import Parts, file_body, from_base64, kept_of, quoted, unpacked
 from stubserver.jsonvalue import NOT_JSON, json_value
 from stubserver.messages import Headers, Interaction, Request, Response, header, without_headers
 
@@ -87,16 +87,10 @@ def _objects(file: Path, *path: str) -> Iterator[tuple[str, dict[str, Any] | Non
 
 
 def _read_pair(data: dict[str, Any] | None, where: str, bodies: Path, base: str) -> Carried | Lost:
-    if data is None:
-        return Lost(where, "it is no sound JSON object, or was cut off")
-    asked, answer = data.get("request"), data.get("response")
-    if not isinstance(asked, dict) or not isinstance(answer, dict):
-        return Lost(where, "it has no request or no response")
-    try:
-        interaction = Interaction(_request(asked, base), _response(answer, bodies))
-    except (FormatError, OSError) as error:
-        return Lost(where, getattr(error, "strerror", None) or str(error))
-    return Carried(where, interaction, tuple(_notes(asked, answer)))
+    def made(asked: Parts, answer: Parts) -> Interaction:
+        return Interaction(_request(asked, base), _response(answer, bodies))
+
+    return kept_of(data, where, made, _notes)
 
 
 def _notes(asked: dict[str, Any], answer: dict[str, Any]) -> Iterator[str]:

@@ -1,17 +1,45 @@
-"""What the formats of other stub servers have in common: bodies in base64 or in files, and texts in a URL."""
+"""What the formats of other stub servers have in common: a request with its answer, bodies in base64 or in files."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from stubserver.cassettes.format import FormatError
+from stubserver.interchange import Carried, Lost
 from stubserver.interchange.elements import LARGEST
 from stubserver.keeping import decoded
-from stubserver.messages import Response, without_headers
+from stubserver.messages import Interaction, Response, without_headers
 
-__all__ = ["file_body", "from_base64", "quoted", "unpacked"]
+__all__ = ["Parts", "file_body", "from_base64", "kept_of", "quoted", "unpacked"]
+
+Parts = dict[str, Any]
+"""A JSON object: a stub, or what it says of the request, or of the answer."""
+
+
+def kept_of(
+    stub: Parts | None,
+    where: str,
+    made: Callable[[Parts, Parts], Interaction],
+    notes: Callable[[Parts, Parts], Iterable[str]],
+) -> Carried | Lost:
+    """Return what is kept of a *stub*: the interaction *made* of its request and its response, with *notes* on them.
+
+    *stub* is None for what could not be read; *made* may raise FormatError or OSError, which say why it is lost.
+    """
+    if stub is None:
+        return Lost(where, "it is no sound JSON object, or was cut off")
+    asked, answer = stub.get("request"), stub.get("response")
+    if not isinstance(asked, dict) or not isinstance(answer, dict):
+        return Lost(where, "it has no request or no response")
+    try:
+        interaction = made(asked, answer)
+    except (FormatError, OSError) as error:
+        return Lost(where, getattr(error, "strerror", None) or str(error))
+    return Carried(where, interaction, tuple(notes(asked, answer)))
 
 
 def quoted(text: str, safe: str = "/") -> str:
