@@ -53,7 +53,7 @@ def build(
     """Bring *index* up to date with the files at *paths*; nothing is read again that it knows already."""
     problems: list[str] = []
     tasks = [task for path in paths for task in _tasks(index, path, problems)]
-    size = sum(_size(work, file) for file, work in tasks)
+    size = sum(work.size for _, work in tasks)
     done = items = 0
     progress(Progress(0, size))
     for (file, work), piece in _all_done(tasks, rules, jobs, problems):
@@ -63,7 +63,7 @@ def build(
         file.left -= 1
         if not file.left:
             index.finish(file.place)
-        done += _size(work, file)
+        done += work.size
         progress(Progress(done, size))
     return Built(len({file.place for file, _ in tasks}), items, problems)
 
@@ -72,15 +72,11 @@ def _tasks(index: Index, path: Path, problems: list[str]) -> list[tuple[_File, W
     try:
         file = _File(path)
         works = left_to_do(index, path, file.place, file.stamp)
-    except OSError as error:
-        problems.append(f"{path}: {error.strerror or error}")
+    except (CassetteError, OSError) as error:
+        problems.append(f"{path}: {_cause(error)}")
         return []
     file.left = len(works)
     return [(file, work) for work in works]
-
-
-def _size(work: Work, file: _File) -> int:
-    return (file.stamp[0] if work.stop is None else work.stop) - work.start
 
 
 def _put(index: Index, file: _File, piece: Piece) -> None:
@@ -127,7 +123,11 @@ def _read(task: tuple[_File, Work], read: Callable[[], Piece], problems: list[st
     except NotACassetteError:
         return None
     except (CassetteError, OSError) as error:
-        problems.append(f"{task[0].path}: {getattr(error, 'cause', '') or error}")
+        problems.append(f"{task[0].path}: {_cause(error)}")
         return None
     problems += [f"{task[0].path}, item {number}: {cause}" for number, cause in piece.problems]
     return piece
+
+
+def _cause(error: CassetteError | OSError) -> str:
+    return error.cause if isinstance(error, CassetteError) else error.strerror or str(error)

@@ -3,14 +3,23 @@
 StubserverError
 ├── UsageError            an option that cannot be, or two that contradict each other
 ├── CassetteError         a cassette file that cannot be used: file, item, cause
-│   └── NotACassetteError a file that holds something else
+│   ├── NotACassetteError a file that holds something else
+│   └── PackedError       a packed file that is too large to be unpacked, or for which there is no room
 ├── ProtocolError         a request that breaks HTTP, or a limit of ours; carries the status to answer with
 └── UpstreamError         the real API did not answer, or not whole; carries the status to answer with
 """
 
 from __future__ import annotations
 
-__all__ = ["CassetteError", "NotACassetteError", "ProtocolError", "StubserverError", "UpstreamError", "UsageError"]
+__all__ = [
+    "CassetteError",
+    "NotACassetteError",
+    "PackedError",
+    "ProtocolError",
+    "StubserverError",
+    "UpstreamError",
+    "UsageError",
+]
 
 
 class StubserverError(Exception):
@@ -42,6 +51,10 @@ class CassetteError(StubserverError):
 
 class NotACassetteError(CassetteError):
     """A file that is sound but holds no recorded interactions."""
+
+
+class PackedError(CassetteError):
+    """A packed file that is too large to be unpacked, or for which there is no room."""
 
 
 class ProtocolError(StubserverError):

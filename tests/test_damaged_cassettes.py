@@ -49,7 +49,7 @@ def sound(tmp_path: Path) -> list[Interaction]:
         ("interactions: [\n", "cut.yaml", "line 2: "),
         ("interactions: !!python/name:os.system ''\n", "tag.yaml", "the tag python/name:os.system is refused"),
         (b"\x1f\x8b broken", "broken.yaml.gz", "not a whole gzip file"),
-        (gzip.compress(WHOLE.encode())[:-9], "cut.yaml.gz", "not a whole gzip file: its end is missing"),
+        (gzip.compress(WHOLE.encode())[:-9], "cut.yaml.gz", "not a whole gzip file: Compressed file ended"),
         (gzip.compress(b" " * 2**24) * 9, "bomb.yaml.gz", "unpacks to more than 128 MB"),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_file_of_many_gigabytes_is_refused_by_its_size(path: Path) -> None:
 @pytest.mark.parametrize("members", [1, 20])
 def test_a_gzip_bomb_is_bounded(path: Path, members: int) -> None:
     path.write_bytes(gzip.compress(bytes((200 << 20) // members), 1) * members)
-    assert read_in_a_process(path) == "unpacks to more than 128 MB"
+    assert read_in_a_process(path).startswith("unpacks to more than 128 MB: unpack it, or ")
 
 
 def test_a_scalar_of_50_mb_is_read(path: Path) -> None:

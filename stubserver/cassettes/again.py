@@ -9,6 +9,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from stubserver.canonical import Rules
+from stubserver.cassettes.packed import copy_of, large_copy, unpack
+from stubserver.cassettes.recordings import part_of
+from stubserver.errors import PackedError
 from stubserver.messages import Interaction
 
 if TYPE_CHECKING:
@@ -22,12 +25,23 @@ _last: dict[str, tuple[Any, Any]] = {}
 _lock = Lock()
 
 
-def unpacked(file: CassetteFile) -> bytes:
-    """Return what is packed in a file. Raises CassetteError and OSError."""
-    from stubserver.cassettes.reader import unpacked_text  # noqa: PLC0415  # it imports what imports this
+def unpacked(file: CassetteFile, offset: int, length: int) -> bytes:
+    """Return a part of what is packed in a file: of its copy, if it is large. Raises CassetteError and OSError."""
+    copy = copy_of(file.index.path, file.path, file.stamp) if file.index else None
+    if copy is None or not copy.exists():
+        try:
+            text: bytes = _remembered("packed", file, lambda: _unpacked(file))
+            return text[offset : offset + length]
+        except PackedError:
+            if file.index is None:
+                raise
+        copy = large_copy(file.index.path, file.path, file.stamp)  # somebody deleted it
+    return part_of(copy, offset, length) if copy else b""
 
-    text: bytes = _remembered("packed", file, lambda: unpacked_text(file.path, file.label))
-    return text
+
+def _unpacked(file: CassetteFile) -> bytes:
+    with file.path.open("rb") as packed:
+        return unpack(packed, file.label)
 
 
 def interactions(file: CassetteFile) -> dict[int, Interaction]:

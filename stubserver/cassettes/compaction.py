@@ -15,6 +15,7 @@ from typing import Final
 
 from stubserver.cassettes.answerfile import AnswerFile, moved
 from stubserver.cassettes.database import Database
+from stubserver.cassettes.packed import forget_copies
 from stubserver.cassettes.recordings import CassetteFile, Reel
 
 __all__ = ["compact"]
@@ -30,7 +31,7 @@ def compact(database: Database) -> int:
         answers = database.answers
         if writer is None or answers is None:
             return 0
-        _forget_gone(writer)
+        _forget_gone(writer, database.path)
         size = answers.size
         live = _live(writer)
         if 2 * live >= size:
@@ -51,12 +52,14 @@ def compact(database: Database) -> int:
     return size - live if done else 0
 
 
-def _forget_gone(writer: sqlite3.Connection) -> None:
-    """Forget files that are no more."""
+def _forget_gone(writer: sqlite3.Connection, index: Path) -> None:
+    """Forget files that are no more, and delete the copies of packed ones that are another by now."""
     for file, place in writer.execute("SELECT id, path FROM files").fetchall():
         if not os.path.lexists(place):
             for table, column in (("pieces", "file"), ("late", "file"), ("files", "id")):
                 writer.execute(f"DELETE FROM {table} WHERE {column}=?", (file,))  # noqa: S608  # ours
+    kept = writer.execute("SELECT path, size, mtime, inode FROM files")
+    forget_copies(index, ((place, (size, mtime, inode)) for place, size, mtime, inode in kept))
 
 
 def _live(writer: sqlite3.Connection) -> int:

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 
 from stubserver.canonical import Rules
 from stubserver.cassettes.index import Index, Known
+from stubserver.cassettes.packed import large_copy
 from stubserver.cassettes.pieces import Piece, Seal, checksum, first_item, read_range, read_whole
 from stubserver.cassettes.recordings import CassetteFile, Stamp, stamp_of
-from stubserver.errors import CassetteError
+from stubserver.errors import CassetteError, PackedError
 
 __all__ = ["Work", "do", "left_to_do", "load"]
 
@@ -24,27 +25,41 @@ _SMALLEST_KEPT: Final = 1024**2
 
 
 class Work(NamedTuple):
-    """A range of a file that is to be read; all of it when *start* is 0; to its end when *stop* is None."""
+    """A range of a file that is to be read; all of it when *start* is 0; to its end when *stop* is None.
+
+    ``size`` is how many bytes that are. Of a large file that is ``packed``, *path* is the copy of what is in it.
+    """
 
     path: Path
+    size: int
     start: int = 0
     stop: int | None = None
+    packed: bool = False
 
 
 def left_to_do(index: Index, path: Path, place: str, stamp: Stamp) -> list[Work]:
-    """Return what is to be read before the index knows all of a file. Raises OSError.
+    """Return what is to be read before the index knows all of a file. Raises CassetteError, OSError.
 
     *place* is its absolute path, *stamp* its state; what the index knew of another state is dropped where it changed.
     """
     known_stamp, pieces = index.known(place)
-    start = first_item(path)
+    if known_stamp == stamp and pieces and pieces[0].start == 0:
+        return []
+    copy = large_copy(index.path, path, stamp)
+    source, size = (copy, stamp_of(copy)[0]) if copy else (path, stamp[0])
+    start = first_item(source)
     if known_stamp != stamp:
-        pieces = [piece for piece in _without_stub(pieces) if checksum(path, piece.start, piece.end) == piece.check]
-        pieces = [piece for piece in pieces if (piece.start > 0 and start is not None) or piece.end == stamp[0]]
+        pieces = [piece for piece in _without_stub(pieces) if checksum(source, piece.start, piece.end) == piece.check]
+        pieces = [piece for piece in pieces if (piece.start > 0 and start is not None) or piece.end == size]
         index.keep_only(place, stamp, (piece.start for piece in pieces))
     if pieces and pieces[0].start == 0:
         return []
-    return [Work(path)] if start is None else _gaps(path, start, stamp[0], pieces)
+    if start is None:
+        return [Work(source, size)]
+    return [
+        Work(source, (size if stop is None else stop) - begin, begin, stop, copy is not None)
+        for begin, stop in _gaps(source, start, size, pieces)
+    ]
 
 
 def _without_stub(pieces: list[Known]) -> list[Known]:
@@ -52,17 +67,17 @@ def _without_stub(pieces: list[Known]) -> list[Known]:
     return pieces[:-1] if last is not None and last.end - last.start < _SMALLEST_KEPT else pieces
 
 
-def _gaps(path: Path, start: int, size: int, pieces: list[Known]) -> list[Work]:
+def _gaps(path: Path, start: int, size: int, pieces: list[Known]) -> list[tuple[int, int | None]]:
     """Return the ranges between the pieces; a piece ends where an item begins, or the list of them ends."""
-    found: list[Work] = []
+    found: list[tuple[int, int | None]] = []
     for piece in pieces:
         if piece.start > start:
             steps = range(start, piece.start, _STEP)
-            found += [Work(path, step, min(step + _STEP, piece.start)) for step in steps]
+            found += [(step, min(step + _STEP, piece.start)) for step in steps]
         start = piece.end
     if not pieces or not pieces[-1].last or _goes_on(path, start):
         steps = range(start, max(size, start + 1), _STEP)
-        found += [Work(path, step, step + _STEP if step + _STEP < size else None) for step in steps]
+        found += [(step, step + _STEP if step + _STEP < size else None) for step in steps]
     return found
 
 
@@ -80,6 +95,8 @@ def do(work: Work, rules: Rules, seal: Seal | None = None) -> Piece:
     if not work.start:
         return read_whole(work.path, rules, seal)
     piece = read_range(work.path, rules, work.start, work.stop, seal)
+    if work.packed:
+        return piece._replace(kind="packed")
     if piece.problems and stamp_of(work.path)[0] <= _LARGEST_WHOLE:
         return read_whole(work.path, rules, seal)
     return piece
@@ -88,7 +105,7 @@ def do(work: Work, rules: Rules, seal: Seal | None = None) -> Piece:
 def load(index: Index, path: Path, label: str, name: str, rules: Rules) -> CassetteFile | None:
     """Return a file from the index, after reading what the index does not know of it yet; None: it has to be read.
 
-    *label* and *name* are the file's, as in :class:`CassetteFile`.
+    *label* and *name* are the file's, as in :class:`CassetteFile`. Raises PackedError.
     """
     place = str(path.absolute())
     try:
@@ -97,6 +114,8 @@ def load(index: Index, path: Path, label: str, name: str, rules: Rules) -> Casse
         if file is None and index.writable:
             _fill(index, path, place, stamp, rules)
             file = index.load(path, place, label, name, stamp)
+    except PackedError as error:
+        raise PackedError(label, error.cause) from error
     except (CassetteError, OSError):
         return None
     return file

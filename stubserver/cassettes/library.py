@@ -30,6 +30,7 @@ ENDINGS: Final = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
 
 _KEPT_BYTES: Final = 128 * 1024 * 1024
 """So much text of cassettes is kept in memory; what is beyond is read from the disk when it is played."""
+_DENSE: Final = 8  # so many times as large is about what is in a packed file
 _LONGEST_TAIL: Final = len("version: 1\r\n")
 
 
@@ -202,8 +203,7 @@ class Library:
         return os.path.relpath(path, root.parent) if root in self._paths else str(path)
 
     def _load(self) -> Report:
-        report = Report()
-        kept = 0
+        report, kept = Report(), 0
         files: dict[str, CassetteFile] = {}
         roots = dict(found(self._paths, self._only))
         # Before they are read: what changes now is seen by the next look.
@@ -261,7 +261,7 @@ class Library:
 
     def _open_index(self, seen: dict[str, Stamp | None]) -> None:
         """Use the index, if there is one to be used for cassettes of this size."""
-        size = sum(stamp[0] for stamp in seen.values() if stamp)
+        size = sum(stamp[0] * (_DENSE if place.endswith(".gz") else 1) for place, stamp in seen.items() if stamp)
         if self._index is None and self._index_path is not None and size >= self._index_above and self._paths:
             from stubserver.cassettes.index import Index  # noqa: PLC0415  # start-up: importing sqlite3 takes a while
             from stubserver.cassettes.tablefile import TableFile  # noqa: PLC0415  # as above

@@ -6,9 +6,9 @@ Whatever is not in that layout is parsed as YAML, item by item or as a whole. Fi
 
 from __future__ import annotations
 
+import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,18 +18,17 @@ import orjson
 from stubserver.canonical import Rules
 from stubserver.cassettes import format as dialect
 from stubserver.cassettes.items import read_item_request
+from stubserver.cassettes.packed import is_packed, unpack
 from stubserver.cassettes.recordings import CassetteFile, Reel, recording_of, stamp_of
 from stubserver.cassettes.routes import normal_routes
 from stubserver.errors import CassetteError, NotACassetteError
 from stubserver.messages import Interaction, Request
 
-__all__ = ["end_of_items", "read_file", "start_of_items", "unpacked_text"]
+__all__ = ["end_of_items", "read_file", "start_of_items"]
 
 _LARGEST: Final = 4 * 1024**3
 _LARGEST_WHOLE: Final = 256 * 1024**2
 _LARGEST_AGAIN: Final = 8 * 1024**2
-_LARGEST_UNPACKED: Final = 128 * 1024**2
-_PIECE: Final = 1024**2
 
 _BOM: Final = rb"(?:\xef\xbb\xbf)?"
 _START: Final = re.compile(rb"^" + _BOM + rb"interactions:[ \t]*\r?\n(?=- )", re.MULTILINE)
@@ -54,9 +53,9 @@ def read_file(path: Path, label: str, name: str, rules: Rules, *, keep_below: in
         text = path.read_bytes()
     except OSError as error:
         raise CassetteError(label, error.strerror or str(error)) from error
-    packed = text.startswith(b"\x1f\x8b")
+    packed = is_packed(text)
     if packed:
-        text = _unpacked(text, label)
+        text = unpack(io.BytesIO(text), label)
     if not _TEXT.search(text):
         raise NotACassetteError(label, "the file is empty")
     file = CassetteFile(path, label, name, stamp)
@@ -82,43 +81,6 @@ def _read_large(file: CassetteFile, rules: Rules) -> CassetteFile:
 
 def _too_large() -> str:
     return f"larger than {_LARGEST_WHOLE >> 20} MB and not in the layout vcrpy writes"
-
-
-def unpacked_text(path: Path, label: str) -> bytes:
-    """Return what is packed in a file. Raises CassetteError and OSError."""
-    return _unpacked(path.read_bytes(), label)
-
-
-def _unpacked(packed: bytes, label: str) -> bytes:
-    """Inflate, bounded; there may be several members, as in what was appended to."""
-    pieces, size = [], 0
-    try:
-        for piece in _inflated(packed):
-            pieces.append(piece)
-            size += len(piece)
-            if size > _LARGEST_UNPACKED:
-                raise CassetteError(label, f"unpacks to more than {_LARGEST_UNPACKED >> 20} MB")
-    except zlib.error as error:
-        raise CassetteError(label, f"not a whole gzip file: {error}") from error
-    return b"".join(pieces)
-
-
-def _inflated(packed: bytes) -> Iterator[bytes]:
-    """Yield what is in a gzip file, in pieces. Raises zlib.error."""
-    while packed.strip(b"\0"):  # zeros may fill up the last block
-        inflater = zlib.decompressobj(wbits=gzip_bits())
-        while not inflater.eof:
-            piece = inflater.decompress(packed, _PIECE)
-            packed = inflater.unconsumed_tail
-            if not (piece or packed or inflater.eof):
-                raise zlib.error("its end is missing")
-            yield piece
-        packed = inflater.unused_data
-
-
-def gzip_bits() -> int:
-    """Return zlib's name for the gzip container."""
-    return zlib.MAX_WBITS | 16
 
 
 class _Reading:

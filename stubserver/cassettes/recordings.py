@@ -30,6 +30,7 @@ __all__ = [
     "Recording",
     "Reel",
     "Stamp",
+    "part_of",
     "recording_of",
     "stamp_of",
 ]
@@ -272,12 +273,8 @@ class CassetteFile:
         if self.kind == "packed":
             from stubserver.cassettes.again import unpacked  # noqa: PLC0415  # start-up: only an index leads here
 
-            return unpacked(self)[offset : offset + length]
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            return os.pread(descriptor, length, offset)
-        finally:
-            os.close(descriptor)
+            return unpacked(self, offset, length)
+        return part_of(self.path, offset, length)
 
     def read_again(self, number: int) -> Interaction | None:
         """Return an interaction of a file that is read as a whole; None when it is not there any more."""
@@ -313,6 +310,15 @@ def recording_of(  # noqa: PLR0913  # where it is, and what it is of
         size=len(request.body),
         kept=kept,
     )
+
+
+def part_of(path: str | Path, offset: int, length: int) -> bytes:
+    """Return what is in a part of a file. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)
 
 
 def stamp_of(path: str | Path) -> Stamp:
