@@ -20,7 +20,7 @@ from stubserver.app import App, Prepared
 from stubserver.errors import ProtocolError, UpstreamError
 from stubserver.known import Known
 from stubserver.leaving import watching
-from stubserver.line import AT_ONCE, UPLOAD_SPEED, Line, Talk
+from stubserver.line import UPLOAD_SPEED, Line, Talk
 from stubserver.loop import Loop, report_mistake
 from stubserver.messages import Answer, Delivery, Live, Step
 from stubserver.poller import GONE, LEAVES, READ
@@ -30,7 +30,6 @@ from stubserver.wire import Limits, RequestParser, State
 __all__ = ["Connection", "Owner", "ServerSettings"]
 
 _now = time.perf_counter
-_RECEIVE: Final = 65_536
 _LATE_SECONDS: Final = 0.002
 
 
@@ -100,14 +99,14 @@ class Connection(Line):
             self.close()
 
     def _requests(self) -> Talk[None]:
-        known, receive = self._server.known, self._sock.recv
+        known, receive = self._server.known, self.receive_now
         idle_seconds, whole = self._settings.idle, True
         while not self._server.stopping:
             self.busy = False
             if not (yield READ):
                 self._check_deadline()
             try:
-                data = receive(_RECEIVE, AT_ONCE)
+                data = receive()
             except BlockingIOError:
                 continue
             if not data:

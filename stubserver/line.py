@@ -32,6 +32,8 @@ _ENDS: Final = LEAVES | GONE
 UPLOAD_SPEED: Final = 1_000_000
 """Bytes a second that a body may take at least, in either direction."""
 _RECEIVE: Final = 65_536
+_buffers: Final[list[memoryview]] = []
+"""Used again by whoever receives next: of memory for each request, of which a little is kept, the rest is in pieces."""
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 64 * 1024 * 1024
 
@@ -114,7 +116,18 @@ class Line:
         except (OSError, ValueError):  # the system watches no more of them, or the server has ended
             self._talk.close()
 
-    # -- sending and waiting
+    # -- receiving, sending and waiting
+
+    def receive_now(self) -> bytes:
+        """Return what has come: nothing, once the client is at its end. Raises BlockingIOError, OSError."""
+        try:
+            buffer = _buffers.pop()
+        except IndexError:
+            buffer = memoryview(bytearray(_RECEIVE))
+        try:
+            return bytes(buffer[: self._sock.recv_into(buffer, 0, AT_ONCE)])
+        finally:
+            _buffers.append(buffer)
 
     def send_now(self, piece: bytes | memoryview) -> int:
         """Send as much of *piece* as the system takes at once, and return how much that is."""
@@ -165,7 +178,7 @@ class Line:
             if not (yield READ):
                 return
             with suppress(BlockingIOError):
-                data = self._sock.recv(_RECEIVE, AT_ONCE)
+                data = self.receive_now()
                 if not data:
                     return
                 left -= len(data)

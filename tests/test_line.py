@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 from raw import PATIENCE, eventually
 
-from stubserver.line import AT_ONCE, Line, Talk
+from stubserver import line
+from stubserver.line import Line, Talk
 from stubserver.loop import Loop
 from stubserver.poller import READ
 from stubserver.threads import Threads
@@ -28,7 +29,7 @@ class Echo(Line):
                 self.wait_at_most(PATIENCE)
                 if not (yield READ):
                     return
-                data = self._sock.recv(100, AT_ONCE)
+                data = self.receive_now()
                 if not data:
                     return
                 yield from self._reply(data)
@@ -78,9 +79,9 @@ def talking(timeout: float = PATIENCE) -> Iterator[tuple[Echo, socket.socket]]:
     ours, client = socket.socketpair()
     with ours, client, led() as (loop, threads):  # the sockets are closed when nobody leads any more
         client.settimeout(PATIENCE)
-        line = Echo(ours, loop, threads, timeout)
-        line.begin()
-        yield line, client
+        echo = Echo(ours, loop, threads, timeout)
+        echo.begin()
+        yield echo, client
 
 
 def ask(client: socket.socket, text: bytes) -> bytes:
@@ -132,7 +133,7 @@ def test_who_does_not_read_is_given_up(how: bytes, monkeypatch: pytest.MonkeyPat
 def _given_up(self: Echo) -> Talk[None]:
     try:
         yield READ
-        yield from self._reply(self._sock.recv(100, AT_ONCE))
+        yield from self._reply(self.receive_now())
     except TimeoutError:
         self.ended = True
     finally:
@@ -179,3 +180,17 @@ def test_a_job_that_outlives_the_loop_ends_without_a_word() -> None:
         assert client.recv(100) == b"done"
         assert eventually(lambda: line.ended)
         threads.end(PATIENCE)
+
+
+def test_what_is_received_into_is_used_again() -> None:
+    line._buffers.clear()
+    ours, theirs = socket.socketpair()
+    quiet, other = socket.socketpair()
+    with ours, theirs, quiet, other, led() as (loop, threads):
+        lines = [Echo(sock, loop, threads, PATIENCE) for sock in (ours, quiet)]
+        for said in (b"one", b"x" * 60_000, b""):
+            theirs.sendall(said) if said else theirs.shutdown(socket.SHUT_WR)
+            assert lines[0].receive_now() == said
+            with pytest.raises(BlockingIOError):
+                lines[1].receive_now()
+        assert len(line._buffers) == 1

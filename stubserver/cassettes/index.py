@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from stubserver.canonical import Rules
 from stubserver.cassettes.answerfile import LONGEST
 from stubserver.cassettes.database import Database
+from stubserver.cassettes.memory import zeros
 from stubserver.cassettes.pieces import Piece
 from stubserver.cassettes.recordings import CassetteFile, Recording, Reel, Stamp
 from stubserver.errors import CassetteError
@@ -90,7 +91,9 @@ class Index:
                 " WHERE file=? AND rules=? ORDER BY start"
             )
             file = CassetteFile(path, label, name, stamp)
-            if _assemble(file, reader.execute(sql, (row[0], self._rules))):
+            size = "SELECT total(length(rows)) FROM pieces WHERE file=? AND rules=?"
+            (room,) = reader.execute(size, (row[0], self._rules)).fetchone()
+            if _assemble(file, int(room), reader.execute(sql, (row[0], self._rules))):
                 file.index, file.index_id = self, row[0]
                 sql = 'SELECT offset, "check", place FROM late WHERE file=?'
                 late = {(offset, check): at for offset, check, at in reader.execute(sql, row[:1])}
@@ -222,9 +225,9 @@ class Index:
                 recording.file.recordings.set_place(recording.row, place)
 
 
-def _assemble(file: CassetteFile, pieces: Iterable[tuple[Any, ...]]) -> bool:
-    """Put a file together from its pieces; False when one is missing or damaged."""
-    data, position, base, last = bytearray(), -1, 0, False
+def _assemble(file: CassetteFile, size: int, pieces: Iterable[tuple[Any, ...]]) -> bool:
+    """Put a file together from its pieces, whose rows have this *size*; False when one is missing or damaged."""
+    data, filled, position, base, last = zeros(size), 0, -1, 0, False
     for start, end, items, known_base, is_last, kind, skipped, problems, rows, check in pieces:
         if position not in (-1, start) or known_base != base or zlib.crc32(rows) != check:
             return False
@@ -232,7 +235,10 @@ def _assemble(file: CassetteFile, pieces: Iterable[tuple[Any, ...]]) -> bool:
             file.problems.append(CassetteError(file.label, cause, base + number))
         file.skipped += skipped
         file.kind = kind
-        data += rows
-        position, base, last = end, base + items, bool(is_last)
-    file.recordings = Reel(file, data)
-    return last
+        end_of_rows = filled + len(rows)
+        if end_of_rows > size:
+            return False  # more were written since they were counted
+        data[filled:end_of_rows] = rows
+        filled, position, base, last = end_of_rows, end, base + items, bool(is_last)
+    file.recordings = Reel(file, data if isinstance(data, bytearray) else memoryview(data))
+    return last and filled == size

@@ -6,10 +6,11 @@ anew: one that is full gets another beside it, as large as itself.
 
 from __future__ import annotations
 
-import mmap
 from array import array
 from collections.abc import Iterable
 from typing import Final, TypeAlias
+
+from stubserver.cassettes.memory import zeros
 
 __all__ = ["KeyTable", "Words"]
 
@@ -21,8 +22,6 @@ _Slots: TypeAlias = tuple[Words, Words]
 _FEWEST_BITS: Final = 4
 _LARGE: Final = 4096
 """Below, all is moved to a larger table in a millisecond."""
-_MAPPED: Final = 1024**2
-"""So many bytes are had from the system as they are needed, and not filled with zeros first."""
 _ROW_BITS: Final = 32
 _ROW: Final = (1 << _ROW_BITS) - 1
 
@@ -163,13 +162,12 @@ def _empty(expected: int) -> _Slots:
     bits = _FEWEST_BITS
     while (1 << bits) * 2 < expected * 3 + 3:
         bits += 1
-    return _zeros(8 << bits), _zeros(8 << bits)
+    return _words(8 << bits), _words(8 << bits)
 
 
-def _zeros(size: int) -> Words:
-    if size < _MAPPED:
-        return array("Q", bytes(size))
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).cast("Q")
+def _words(size: int) -> Words:
+    memory = zeros(size)
+    return array("Q", bytes(memory)) if isinstance(memory, bytearray) else memoryview(memory).cast("Q")
 
 
 def _room(table: _Slots) -> int:

@@ -329,7 +329,9 @@ class Playlist:
         anew = tables is not None or self._catalogue.stale
         catalogue = Catalogue((), tables) if anew else self._catalogue
         prepared = catalogue.prepare(reels)  # before the lock: it takes a while when there are many
+        # Nobody waits until what is gone is let go of: of a large library, that takes a while, too.
+        gone = self._catalogue, self._catalogue.reels, self._queues
         with self._lock:
             catalogue.publish(prepared)
-            self._catalogue = catalogue
-            self._queues.clear()
+            self._catalogue, self._queues = catalogue, OrderedDict()
+        del gone

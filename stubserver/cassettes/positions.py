@@ -7,13 +7,14 @@ counts in a lane of its own: so that two can count at the same time.
 from __future__ import annotations
 
 import fcntl
-import mmap
 from array import array
 from contextlib import AbstractContextManager
 from struct import Struct
 from threading import Lock
 from types import TracebackType
 from typing import Any, Final
+
+from stubserver.cassettes.memory import zeros
 
 __all__ = ["Positions", "SharedLock", "bytes_for"]
 
@@ -22,7 +23,6 @@ _MARK: Final = 8
 _COUNT: Final = 4
 _FEWEST: Final = 1024
 _MOST: Final = 2**32 - 1
-_LARGE: Final = 1024**2
 
 
 def bytes_for(marks: int, lanes: int = 1) -> int:
@@ -31,13 +31,6 @@ def bytes_for(marks: int, lanes: int = 1) -> int:
     while slots * 2 < marks * 3:
         slots *= 2
     return _HEAD.size + slots * (_MARK + _COUNT * lanes)
-
-
-def _zeros(size: int) -> bytearray | mmap.mmap:
-    """Return memory of our own; much of it is taken from the system only where it is written to."""
-    if size < _LARGE:
-        return bytearray(size)
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class SharedLock:
@@ -159,7 +152,7 @@ class Positions:
 
     def _grow(self, room: int) -> None:
         (epoch, used), marks, counts = self._head, self._marks, self._counts
-        self._lay_out(_zeros(bytes_for(room)))
+        self._lay_out(zeros(bytes_for(room)))
         self._head[0], self._head[1] = epoch, used
         for mark, count in zip(marks, counts, strict=True):
             if mark:
