@@ -1,13 +1,15 @@
-"""Million: what a million recordings cost, in a thousand files and in one of two gigabytes.
+"""Million: what a million recordings cost, in a thousand files and in one of two gigabytes, packed and not.
 
 For each layout: the time that ``stubserver index`` takes; the time from the start of a server to its first answer, of a
 recording that no other start asked for; its memory then, and after every recording was played once, in order, on one
 connection; and the longest time between two answers on one connection, while nothing happens and while a cassette is
-written anew again and again (of the one file: while a recording is added to it).
+written anew again and again (of the one file: while a recording is added to it; of one that is packed, when another
+takes its place).
 """
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import subprocess
 import sys
@@ -30,19 +32,22 @@ PART = 100_000
 """So many requests are held by the load generator at a time."""
 STALL_SECONDS = 15
 REWRITE_SECONDS = 1.0
+TAKEN_IN_SECONDS = 60
 TAIL = b"version: 1\n"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """So many files with so many recordings each."""
+    """So many files with so many recordings each, packed or not."""
 
     files: int
     each: int
+    packed: bool = False
 
     def __str__(self) -> str:
         """Name it."""
-        return f"{self.files:,} files" if self.files > 1 else f"one file of {self.each:,}"
+        name = f"{self.files:,} files" if self.files > 1 else f"one file of {self.each:,}"
+        return f"{name}, packed" if self.packed else name
 
 
 class Library:
@@ -59,6 +64,9 @@ class Library:
         self.tapes.mkdir(parents=True)
         for number in range(layout.files):
             self.path(number).write_bytes(self.text(number))
+        self.another = folder / "another"
+        if layout.packed:
+            self.another.write_bytes(self.text(0, 1))
         with self.bodies.open("w", encoding="utf-8") as file:
             file.writelines(f"{self.generator.body(number)}\n" for number in range(self.count))
         with self.before.open("w", encoding="utf-8") as file:
@@ -66,12 +74,13 @@ class Library:
 
     def path(self, number: int) -> Path:
         """Return where a cassette is."""
-        return self.tapes / f"part-{number:04d}.yaml"
+        return self.tapes / f"part-{number:04d}.yaml{'.gz' if self.layout.packed else ''}"
 
     def text(self, number: int, more: int = 0) -> bytes:
         """Return a cassette, with *more* recordings that no other has."""
         numbers = [*range(number * self.layout.each, (number + 1) * self.layout.each), *self.others(more)]
-        return b"interactions:\n" + b"".join(self.generator.item(n).encode() for n in numbers) + TAIL
+        text = b"interactions:\n" + b"".join(self.generator.item(n).encode() for n in numbers) + TAIL
+        return gzip.compress(text, 1) if self.layout.packed else text
 
     def others(self, more: int) -> range:
         """Return the numbers of recordings that were not there at first."""
@@ -124,10 +133,22 @@ class Library:
             self.note("first plays", rates, "requests/s")
             self.note("memory when all were played", [server.memory()], "MB", 250)
             self.note("longest gap, undisturbed", [self.longest_gap(server, lambda _: None)], "ms")
-            change = self.rewrite if self.layout.files > 1 else self.extend
+            change = self.exchange if self.layout.packed else self.rewrite if self.layout.files > 1 else self.extend
             self.note("longest gap while a cassette changes", [self.longest_gap(server, change)], "ms", 50)
-            last = self.others(STALL_SECONDS)[0]
-            servers.ask(server.port, "POST", "/v1/chat/completions", self.generator.body(last))  # it was taken in
+            self.wait_for(server, self.others(1)[0])
+
+    def wait_for(self, server: Server, number: int) -> None:
+        """Wait until a recording was taken in."""
+        until = time.monotonic() + TAKEN_IN_SECONDS
+        while True:
+            try:
+                servers.ask(server.port, "POST", "/v1/chat/completions", self.generator.body(number))
+            except BenchError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(1)
+            else:
+                return
 
     def rewrite(self, turn: int) -> None:
         """Write a cassette anew."""
@@ -141,6 +162,11 @@ class Library:
         with self.path(self.layout.files - 1).open("r+b") as file:
             file.seek(-len(TAIL), 2)
             file.write(self.generator.item(self.others(turn)[-1]).encode() + TAIL)
+
+    def exchange(self, turn: int) -> None:
+        """Let another one take the place of the only cassette, once."""
+        if turn == 1:
+            self.another.replace(self.path(0))
 
     def longest_gap(self, server: Server, change: Callable[[int], None]) -> float:
         """Return the longest time between two answers in milliseconds, while *change* is called again and again."""

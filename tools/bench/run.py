@@ -83,7 +83,7 @@ FULL = Scale(
     matched=10_000,
     passes=30,
     library=100_000,
-    million=(million.Layout(1_000, 1_000), million.Layout(1, 570_000)),
+    million=(million.Layout(1_000, 1_000), million.Layout(1, 570_000), million.Layout(1, 570_000, packed=True)),
 )
 QUICK = Scale(
     3,
@@ -100,7 +100,7 @@ QUICK = Scale(
     matched=1_000,
     passes=10,
     library=10_000,
-    million=(million.Layout(30, 1_000), million.Layout(1, 30_000)),
+    million=(million.Layout(30, 1_000), million.Layout(1, 30_000), million.Layout(1, 60_000, packed=True)),
 )
 
 
