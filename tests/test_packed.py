@@ -180,8 +180,13 @@ def test_copies_that_nobody_asks_for_go_with_the_next_build(tmp_path: Path, path
     build(made, [path, other], RULES, 1)
     assert len(copies(index)) == 2
     other.unlink()
+    now, killed = (Path(f"{index}.unpacked", name) for name in (".now", ".killed"))
+    now.touch()
+    killed.touch()
+    os.utime(killed, (1, 1))
     made.compact()
-    (copy,) = copies(index)
+    left, copy = copies(index)
+    assert left == now
     assert copy.read_bytes() == WHOLE
     made.close()
 

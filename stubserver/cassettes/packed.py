@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import mkstemp
 from typing import BinaryIO, Final
 
 from stubserver.cassettes.recordings import Stamp, stamp_of
@@ -26,6 +28,7 @@ _LARGEST: Final = 4 * 1024**3
 _MOST_DENSE: Final = 1032
 """Deflate packs no more bytes into one."""
 _PIECE: Final = 1024**2
+_LONGEST_SECONDS: Final = 3600
 
 
 def is_packed(text: bytes) -> bool:
@@ -103,11 +106,13 @@ def _is_large(path: Path, size: int) -> bool:
 def _make(copy: Path, path: Path, stamp: Stamp) -> None:
     """Unpack a file; the copy appears when it is whole, and takes the place of those of earlier states."""
     copy.parent.mkdir(parents=True, exist_ok=True)
-    beside = copy.with_name(f".{copy.name}.{os.getpid()}")
+    descriptor, place = mkstemp(prefix=".", dir=copy.parent)  # another one's: two may unpack the same at once
+    beside = Path(place)
     try:
-        with path.open("rb") as packed, beside.open("wb") as file:
+        with path.open("rb") as packed, open(descriptor, "wb") as file:
             for piece in _checked(_inflated(packed, str(path)), str(path)):
                 file.write(piece)
+            os.fsync(file.fileno())  # it is taken for whole from now on, also after a power cut
         if stamp_of(path) != stamp:
             raise CassetteError(str(path), "the file was changed while it was served")
         beside.replace(copy)
@@ -136,10 +141,12 @@ def _checked(pieces: Iterator[bytes], label: str) -> Iterator[bytes]:
 
 
 def forget_copies(index: Path, kept: Iterable[tuple[str, Stamp]]) -> None:
-    """Delete the copies of all files but those that are *kept*, by place and state."""
+    """Delete the copies of all files but those that are *kept*, by place and state; and what a kill left half made."""
     names = {copy_of(index, Path(place), stamp).name for place, stamp in kept}
+    begun = time.time() - _LONGEST_SECONDS
     with suppress(FileNotFoundError):
-        _delete(copy for copy in _folder(index).iterdir() if copy.name not in names and not copy.name.startswith("."))
+        others = [copy for copy in _folder(index).iterdir() if copy.name not in names]
+        _delete(copy for copy in others if not copy.name.startswith(".") or copy.stat().st_mtime < begun)
 
 
 def _delete(copies: Iterable[Path]) -> None:
