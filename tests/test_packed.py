@@ -79,6 +79,7 @@ def test_a_large_one_is_what_it_is_unpacked(tmp_path: Path, path: Path, index: P
         library.close()
     (copy,) = copies(index)
     assert copy.read_bytes() == WHOLE
+    assert copy.stat().st_mode == path.stat().st_mode
     assert not again._last  # none of it is in memory
 
 

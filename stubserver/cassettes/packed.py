@@ -6,7 +6,6 @@ of it, and what is in its copy is read in pieces, as of any other cassette. Copi
 
 from __future__ import annotations
 
-import gzip
 import os
 import time
 import zlib
@@ -14,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import mkstemp
 from typing import BinaryIO, Final
 
 from stubserver.cassettes.recordings import Stamp, stamp_of
@@ -50,6 +48,8 @@ def unpack(file: BinaryIO, label: str) -> bytes:
 
 def _inflated(file: BinaryIO, label: str) -> Iterator[bytes]:
     """Yield what is packed in *file*, in pieces; there may be several members, as in what was appended to."""
+    import gzip  # noqa: PLC0415  # start-up: few are packed
+
     with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
         try:
             while piece := unpacked.read(_PIECE):
@@ -106,13 +106,16 @@ def _is_large(path: Path, size: int) -> bool:
 def _make(copy: Path, path: Path, stamp: Stamp) -> None:
     """Unpack a file; the copy appears when it is whole, and takes the place of those of earlier states."""
     copy.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, place = mkstemp(prefix=".", dir=copy.parent)  # another one's: two may unpack the same at once
-    beside = Path(place)
+    from tempfile import NamedTemporaryFile  # noqa: PLC0415  # start-up: few are so large
+
+    # A name of its own: two may unpack the same file at once.
+    with NamedTemporaryFile(prefix=".", dir=copy.parent, delete=False) as file:
+        beside = Path(file.name)
     try:
-        with path.open("rb") as packed, open(descriptor, "wb") as file:
-            for piece in _checked(_inflated(packed, str(path)), str(path)):
-                file.write(piece)
+        with path.open("rb") as packed, beside.open("wb") as file:
+            file.writelines(_checked(_inflated(packed, str(path)), str(path)))
             os.fsync(file.fileno())  # it is taken for whole from now on, also after a power cut
+        beside.chmod(path.stat().st_mode & 0o666)
         if stamp_of(path) != stamp:
             raise CassetteError(str(path), "the file was changed while it was served")
         beside.replace(copy)
