@@ -33,6 +33,28 @@ def test_it_grows_and_keeps_what_it_knows() -> None:
     assert positions.epoch == epoch
 
 
+@pytest.mark.parametrize("reserved", [0, 10_000])
+def test_nobody_waits_for_a_large_table_to_be_moved(reserved: int) -> None:
+    positions, marks = Positions(), [mark * 0x9E3779B97F4A7C15 % 2**64 for mark in range(1, 40_001)]
+    positions.reserve(reserved)
+    for mark in marks:
+        before = positions._tables
+        positions.add(mark)
+        moved = set(map(id, before)) - set(map(id, positions._tables))
+        assert sum(table.head[1] for table in before if id(table) in moved) <= 4096
+    assert 2 <= len(positions._tables) <= 4
+    assert all(positions.again(mark) for mark in marks)
+    assert {positions.get(mark) for mark in marks} == {2}
+    assert not positions.again(5)
+    twin, epoch = positions.copy(), positions.epoch
+    positions.forget(marks[-1])
+    assert (positions.get(marks[-1]), twin.get(marks[-1])) == (0, 2)
+    positions.clear()
+    assert {positions.get(mark) for mark in marks} == {0}
+    assert positions.epoch > epoch
+    assert len(positions._tables) == 1
+
+
 def test_room_is_made_ahead() -> None:
     positions = Positions()
     positions.add(7)
