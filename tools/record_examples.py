@@ -333,7 +333,9 @@ def install(python: Path) -> None:
     venv.create(MODEL_VENV, with_pip=True)
     (MODEL_VENV / ".gitignore").write_text("*\n", encoding="utf-8")
     command = [str(python), "-m", "pip", "install", "--quiet", *MODEL_REQUIREMENTS]
-    if subprocess.run(command, check=False).returncode != 0:
+    # What is compiled for this very processor may use what a virtual machine does not let it use, and die of it.
+    environment = {"CMAKE_ARGS": "-DGGML_NATIVE=OFF", **os.environ}
+    if subprocess.run(command, check=False, env=environment).returncode != 0:
         msg = (
             "pip could not install the model's server; its messages are above. It needs a C++ compiler and CMake."
             f" Mend that and run the script again, or name a Python that has it in {MODEL_PYTHON_VARIABLE}."
@@ -411,8 +413,10 @@ def model_server(python: Path, model: Path, log: Path, options: tuple[str, ...])
         with OpenAI(base_url=f"{url}/v1", api_key=API_KEY, max_retries=0, timeout=ANSWER_SECONDS) as client:
             wait_until_ready(server, client)
         yield url
-    except (OpenAIError, ServerError) as error:
-        msg = f"{error}\nThe end of the server's log:\n{last_lines(log)}"
+    except (OpenAIError, ServerError, RecordingError) as error:
+        ended = server.poll()
+        how = "" if ended is None else f"\nThe server has ended, with status {ended}."
+        msg = f"{error}{how}\nThe end of the server's log:\n{last_lines(log)}"
         raise RecordingError(msg) from error
     finally:
         stop(server)
