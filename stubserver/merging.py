@@ -19,7 +19,7 @@ from stubserver.cassettes.library import rank_name
 from stubserver.cassettes.pieces import first_item, raw_items
 from stubserver.cassettes.reader import read_file
 from stubserver.cassettes.writer import HEAD, TAIL, item_text, with_rank
-from stubserver.errors import CassetteError, UsageError
+from stubserver.errors import CassetteError, PackedError, UsageError
 
 __all__ = ["Done", "by_new_rank", "by_rank", "by_size", "merge", "split"]
 
@@ -116,15 +116,20 @@ def by_size(most: int) -> Callable[[bytes], str]:
 
 def _items(path: Path, problems: list[CassetteError], progress: Progress) -> Iterator[bytes]:
     """Yield the text of each item that can be read; what cannot goes to *problems*."""
-    size = path.stat().st_size
+    size, packed = path.stat().st_size, False
     if size < _WHOLE_BELOW or first_item(path) is None:
-        yield from _items_of_whole(path, problems)
-        progress(size)
-        return
+        try:
+            yield from _items_of_whole(path, problems)
+        except PackedError:
+            packed = True  # what is in it is too large for that
+        else:
+            progress(size)
+            return
     before = 0
     for number, (offset, raw) in enumerate(raw_items(path), 1):
-        progress(offset + len(raw) - before)
-        before = offset + len(raw)
+        if not packed:
+            progress(offset + len(raw) - before)
+            before = offset + len(raw)
         try:
             read_item_request(raw)
         except ValueError as error:

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cassette_texts import dump
 from click.testing import CliRunner, Result
 from tapes import ask, completion, recorded, request, tape
 
 from stubserver import merging
+from stubserver.cassettes import packed
 from stubserver.cassettes.items import read_item
 from stubserver.cassettes.layout import match
 from stubserver.cassettes.library import Library
 from stubserver.cassettes.writer import item_text, with_rank
 from stubserver.cli import main
+from stubserver.errors import CassetteError
+from stubserver.merging import merge
 from stubserver.messages import Interaction, Response
 
 
@@ -167,3 +171,20 @@ def test_memory_does_not_grow_with_what_is_merged(tmp_path: Path, monkeypatch: p
     (_, few), (items, many) = measured(1), measured(8)
     assert items == 1_600
     assert many < few + 20
+
+
+@pytest.mark.parametrize("damage", ["", "cut", "JSON"])
+def test_what_is_packed_may_be_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    monkeypatch.setattr(packed, "_IN_MEMORY", 1000)
+    items = [recorded(ask(str(n)), {"n": n}) for n in range(30)]
+    text = (json.dumps({"interactions": items}) if damage == "JSON" else dump({"interactions": items})).encode()
+    path, out, done = tmp_path / "large.yaml.gz", tmp_path / "all.yaml", list[int]()
+    path.write_bytes(gzip.compress(text)[: -9 if damage == "cut" else None])
+    if damage:
+        with pytest.raises(CassetteError, match="not a whole gzip file" if damage == "cut" else "not in the layout"):
+            merge([path], out, done.append)
+        assert not out.exists()
+        return
+    assert merge([path], out, done.append) == (30, 1, [])
+    assert out.read_bytes() == text + b"version: 1\n"
+    assert sum(done) == path.stat().st_size

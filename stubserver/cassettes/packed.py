@@ -10,15 +10,15 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from stubserver.cassettes.recordings import Stamp, stamp_of
 from stubserver.errors import CassetteError, PackedError
 
-__all__ = ["copy_of", "forget_copies", "is_packed", "large_copy", "unpack"]
+__all__ = ["copy_of", "forget_copies", "is_packed", "large_copy", "opened", "unpack"]
 
 _MAGIC: Final = b"\x1f\x8b"
 _IN_MEMORY: Final = 128 * 1024**2
@@ -44,6 +44,20 @@ def unpack(file: BinaryIO, label: str) -> bytes:
             cause = f"unpacks to more than {_IN_MEMORY >> 20} MB: unpack it, or serve it with an index (--index PATH)"
             raise PackedError(label, cause)
     return b"".join(pieces)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read what is in it, packed or not, from beginning to end. Raises CassetteError, OSError."""
+    import gzip  # noqa: PLC0415  # as below
+
+    with path.open("rb") as file:
+        packed = is_packed(file.read(len(_MAGIC)))
+        file.seek(0)
+        try:
+            yield cast("BinaryIO", gzip.GzipFile(fileobj=file, mode="rb")) if packed else file
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise CassetteError(str(path), f"not a whole gzip file: {error}") from error
 
 
 def _inflated(file: BinaryIO, label: str) -> Iterator[bytes]:

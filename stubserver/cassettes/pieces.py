@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, NamedTuple
 from stubserver.canonical import Rules
 from stubserver.cassettes import reader
 from stubserver.cassettes.items import read_item_request, read_item_response
+from stubserver.cassettes.packed import opened
 from stubserver.cassettes.recordings import CassetteFile, recording_of, stamp_of
 from stubserver.cassettes.routes import normal_routes
 from stubserver.errors import CassetteError
@@ -83,9 +84,12 @@ def read_range(path: Path, rules: Rules, start: int, stop: int | None, seal: Sea
 
 
 def raw_items(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and text of each item of a file in vcrpy's layout. Raises CassetteError, and OSError."""
-    with path.open("rb") as source:
-        for offset, raw, _ in _items(source, first_item(path) or 1, None):
+    """Yield offset and text of each item of a file in vcrpy's layout, packed or not. Raises CassetteError, OSError."""
+    with opened(path) as source:
+        start = reader.start_of_items(source.read(_HEAD))
+        if start is None:
+            raise CassetteError(str(path), "too large to be read at once, and not in the layout vcrpy writes")
+        for offset, raw, _ in _items(source, start, None):
             yield offset, raw
 
 
