@@ -101,12 +101,17 @@ class Database:
         _set_wal(writer)
         writer.execute("PRAGMA synchronous=OFF")  # what a power cut damages is made anew
         writer.execute("BEGIN IMMEDIATE")
-        if not writer.execute("SELECT 1 FROM sqlite_master").fetchall():
-            for line in (*_TABLES, f"PRAGMA application_id={_MAGIC}", f"PRAGMA user_version={_VERSION}"):
-                writer.execute(line)
+        try:
+            if not writer.execute("SELECT 1 FROM sqlite_master").fetchall():
+                for line in (*_TABLES, f"PRAGMA application_id={_MAGIC}", f"PRAGMA user_version={_VERSION}"):
+                    writer.execute(line)
+            self._check_version(writer)
+            self._open_answers(writer)  # one at a time: two that begin it would each delete what the other one made
+        except BaseException:
+            with suppress(sqlite3.Error):
+                writer.execute("ROLLBACK")
+            raise
         writer.execute("COMMIT")
-        self._check_version(writer)
-        self._open_answers(writer)
 
     def _open_answers(self, connection: sqlite3.Connection) -> None:
         row = connection.execute("SELECT name FROM name").fetchone()
